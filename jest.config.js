@@ -1,0 +1,36 @@
+/**
+ * Three tiers, told apart by the files' names: `*.unit.spec.ts` touches nothing outside the process,
+ * `*.medium.spec.ts` runs on real databases, `*.e2e.spec.ts` starts the built programs.
+ */
+const tier = (name) => ({
+  displayName: name,
+  testMatch: [`<rootDir>/**/*.${name}.spec.ts`],
+  testPathIgnorePatterns: ['/node_modules/', '/dist/'],
+  modulePathIgnorePatterns: ['<rootDir>/dist/'],
+  extensionsToTreatAsEsm: ['.ts'],
+  moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
+  transform: {
+    '^.+\\.ts$': [
+      '@swc/jest',
+      {
+        jsc: {
+          target: 'es2022',
+          parser: { syntax: 'typescript', decorators: true },
+          transform: {
+            legacyDecorator: true,
+            decoratorMetadata: true,
+            useDefineForClassFields: false,
+          },
+        },
+        module: { type: 'es6' },
+      },
+    ],
+  },
+});
+
+export default {
+  projects: ['unit', 'medium', 'e2e'].map(tier),
+  globalSetup: '<rootDir>/test/helpers/find-databases.js',
+  reporters: ['default', '<rootDir>/test/helpers/left-out-reporter.js'],
+  testTimeout: 60_000,
+};

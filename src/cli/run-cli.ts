@@ -1,0 +1,196 @@
+import { Command, CommanderError, Option } from 'commander';
+import { getJwtSecret } from '../auth/jwt-secret.js';
+import { TokensService } from '../auth/tokens.service.js';
+import { backfill } from '../changeover/backfill.js';
+import type { ChangeoverContext } from '../changeover/context.js';
+import { expand } from '../changeover/expand.js';
+import { inspect } from '../changeover/inspect.js';
+import { status } from '../changeover/status.js';
+import { type Verification, verify } from '../changeover/verify.js';
+import { type Config, readConfig } from '../config/config.js';
+import { openDatabase } from '../database/open-database.js';
+import { messageOf, SegueError } from '../errors/segue-error.js';
+import { schemaOf } from '../schema.js';
+import { UsersService } from '../users/users.service.js';
+import { VERSION } from '../version.js';
+import * as print from './print.js';
+import { ProgressBar } from './progress-bar.js';
+
+interface ExpandFlags {
+  readonly backup?: string | false;
+  readonly wal?: true;
+}
+
+/**
+ * Runs one command line.
+ * @returns the exit code: 0 only when all went well.
+ */
+export async function runCli(args: readonly string[]): Promise<number> {
+  const json = args.includes('--json');
+  try {
+    await program(json).parseAsync([...args], { from: 'user' });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode;
+    fail(error, json);
+    return 1;
+  }
+}
+
+function program(json: boolean): Command {
+  const root = new Command('segue')
+    .description(
+      'Moves a live chat database to conversations, and serves it. DATABASE_URL says which.',
+    )
+    .version(VERSION)
+    .exitOverride();
+  const verb = (usage: string, description: string): Command =>
+    root
+      .command(usage)
+      .description(description)
+      .addOption(new Option('--json', 'print one JSON object, for machines'));
+  const changing = (usage: string, description: string): Command =>
+    verb(usage, description)
+      .option('--backup <name>', 'what you would restore if all went wrong: a file, a snapshot')
+      .option('--no-backup', 'go on without one')
+      .option('--wal', 'switch an SQLite file to WAL mode first; the mode stays');
+
+  root
+    .command('serve')
+    .description('answer clients; sets an empty database up, leaves an old one as it is')
+    .action(serve);
+  verb('inspect', 'look at a database and change nothing').action(() =>
+    withContext(json, {}, async (context) => {
+      output(json, await inspect(context), print.inspection);
+    }),
+  );
+  changing('expand', 'add the new tables, and three nullable columns to the old ones').action(
+    (flags: ExpandFlags) =>
+      withContext(json, { wal: flags.wal }, async (context) => {
+        output(json, { stage: await expand(context, expandOptions(context, flags)) }, print.stage);
+      }),
+  );
+  verb('backfill', 'copy all old rows; goes on where a run ended that was stopped').action(() =>
+    withContext(json, {}, async (context) => {
+      output(json, await backfill(context), print.backfill);
+    }),
+  );
+  verb('verify', 'compare every row of both sides').action(() =>
+    withContext(json, {}, async (context) => {
+      conclude(json, await verify(context));
+    }),
+  );
+  changing('migrate', 'expand, backfill and verify').action((flags: ExpandFlags) =>
+    withContext(json, { wal: flags.wal }, async (context) => {
+      await expand(context, expandOptions(context, flags));
+      await backfill(context);
+      conclude(json, await verify(context));
+    }),
+  );
+  verb('status', 'say where the changeover stands').action(() =>
+    withContext(json, {}, async ({ database, mapping }) => {
+      output(json, await status(database, mapping), print.status);
+    }),
+  );
+  root
+    .command('token')
+    .argument('<who>', "a user's id, phone number or username")
+    .option('--create', 'make the user of an unknown phone number')
+    .description('print an access token, alone on the last line')
+    .action(token);
+  return root;
+}
+
+/** Runs until the process is told to end. */
+async function serve(): Promise<void> {
+  // Only this verb needs the framework, which takes a second to load.
+  const { startServer } = await import('../server.js');
+  const server = await startServer(readConfig(process.env));
+  await new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.once(signal, () => {
+        resolve();
+      });
+  });
+  await server.close();
+}
+
+async function token(who: string, { create }: { create?: true }): Promise<void> {
+  const config = readConfig(process.env);
+  const database = await openDatabase(
+    config.database,
+    schemaOf(config.database.engine, config.mapping),
+  );
+  try {
+    const users = new UsersService(database, config.mapping);
+    const account = create ? await users.getOrCreateByPhone(who) : await users.get(who);
+    const tokens = new TokensService(users, { own: getJwtSecret(config), legacy: undefined });
+    process.stdout.write(`${await tokens.issue(account)}\n`);
+  } finally {
+    await database.close();
+  }
+}
+
+async function withContext(
+  json: boolean,
+  { wal }: { wal?: true | undefined },
+  work: (context: CliContext) => Promise<void>,
+): Promise<void> {
+  const config: Config = readConfig(process.env);
+  const schema = schemaOf(config.database.engine, config.mapping);
+  const database = await openDatabase(config.database, schema, { switchToWal: wal === true });
+  const bar = new ProgressBar(!json);
+  try {
+    await work({
+      database,
+      mapping: config.mapping,
+      report: (progress) => {
+        bar.show(progress);
+      },
+      migrationsTable: schema.migrationsTable,
+    });
+  } finally {
+    bar.stop();
+    await database.close();
+  }
+}
+
+interface CliContext extends ChangeoverContext {
+  readonly migrationsTable: string;
+}
+
+/** `--backup NAME` or `--no-backup`: one of them has to be said, before anything is changed. */
+function expandOptions(
+  { migrationsTable }: CliContext,
+  { backup }: ExpandFlags,
+): { backup: string | null; migrationsTable: string } {
+  if (backup === undefined)
+    throw new SegueError(
+      'BAD_USER_INPUT',
+      'Say --backup NAME, with the name of what you would restore, or --no-backup. Nothing was changed.',
+    );
+  return { backup: backup === false ? null : backup, migrationsTable };
+}
+
+function conclude(json: boolean, verification: Verification): void {
+  output(json, verification, print.verification);
+  if (verification.mismatches > 0)
+    throw new SegueError(
+      'NOT_VERIFIED',
+      `${verification.mismatches} rows differ between the sides; the old side is as it was, and goes on answering. ` +
+        `The table changeover_mismatches lists the first ones.`,
+    );
+}
+
+function output<Value>(json: boolean, value: Value, show: (value: Value) => string): void {
+  process.stdout.write(json ? `${JSON.stringify(value)}\n` : `${show(value)}\n`);
+}
+
+function fail(error: unknown, json: boolean): void {
+  const code = error instanceof SegueError ? error.code : 'INTERNAL';
+  if (json)
+    process.stderr.write(`${JSON.stringify({ error: { code, message: messageOf(error) } })}\n`);
+  else process.stderr.write(`${code}: ${messageOf(error)}\n`);
+  // A fault of ours is worth its place; a person's mistake is not.
+  if (code === 'INTERNAL' && error instanceof Error) process.stderr.write(`${error.stack ?? ''}\n`);
+}

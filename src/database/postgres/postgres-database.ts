@@ -1,0 +1,279 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DataSource, type DataSourceOptions, type QueryRunner } from 'typeorm';
+import { messageOf, SegueError } from '../../errors/segue-error.js';
+import type { Database, Parameters, Queryable, Session } from '../database.js';
+import { type OpenTransaction, runTransaction } from '../open-transaction.js';
+import type { Schema } from '../schema.js';
+import { revertMigrations, runMigrations } from '../migration-run.js';
+import { postgresDialect } from './postgres-dialect.js';
+
+/** Connections of one process: many short reads, few writers. */
+const READERS = 8;
+const WRITERS = 4;
+
+/**
+ * Settings of every connection of ours. Old times are answered as the column's text, which DateStyle and TimeZone
+ * shape; a stopped process must not hold locks for ever.
+ */
+const SESSION = [
+  'timezone=UTC',
+  'datestyle=ISO,YMD',
+  'synchronous_commit=on',
+  'default_transaction_isolation=read\\ committed',
+  'idle_in_transaction_session_timeout=60s',
+];
+
+/** How long an ALTER TABLE may wait, and make every later SELECT wait behind it (703 ms seen without). */
+const DDL_LOCK_TIMEOUT_MS = 50;
+const DDL_ATTEMPTS = 120;
+const DDL_PAUSE_MS = { least: 100, spread: 400 };
+
+/** One key for all that changes tables: "segue" in ASCII. */
+const ADVISORY_KEY = '495539873125';
+const ADVISORY_WAIT_MS = 60_000;
+
+const LOCK_NOT_AVAILABLE = '55P03';
+
+export interface PostgresOptions {
+  readonly url: string;
+  readonly shown: string;
+  readonly schema: Schema;
+}
+
+/** The options that the data source of `ormconfig.ts` and all pools here share. */
+export function postgresDataSourceOptions(
+  url: string,
+  schema: Schema,
+  settings: readonly string[] = [],
+  poolSize = WRITERS,
+): DataSourceOptions {
+  return {
+    type: 'postgres',
+    url,
+    poolSize,
+    applicationName: 'segue',
+    connectTimeoutMS: 5_000,
+    installExtensions: false,
+    // Generated keys by gen_random_uuid(), which needs no extension since PostgreSQL 13.
+    uuidExtension: 'pgcrypto',
+    extra: { options: [...SESSION, ...settings].map((setting) => `-c ${setting}`).join(' ') },
+    entities: [...schema.entities],
+    migrations: [...schema.migrations],
+    migrationsTableName: schema.migrationsTable,
+  };
+}
+
+/** A chat database on PostgreSQL: a pool that can only read, and one for transactions. */
+export class PostgresDatabase implements Database {
+  readonly dialect = postgresDialect;
+  readonly reader: Queryable;
+  private readonly current = new AsyncLocalStorage<OpenTransaction>();
+
+  private constructor(
+    private readonly options: PostgresOptions,
+    private readonly readSource: DataSource,
+    private readonly writeSource: DataSource,
+  ) {
+    this.reader = new PooledReader(readSource);
+  }
+
+  get shown(): string {
+    return this.options.shown;
+  }
+
+  /**
+   * Connects.
+   * @throws SegueError DATABASE_UNREACHABLE, DATABASE_NOT_FOUND.
+   */
+  static async open(options: PostgresOptions): Promise<PostgresDatabase> {
+    const readSource = await connect(options, ['default_transaction_read_only=on'], READERS);
+    try {
+      const writeSource = await connect(options, [], WRITERS);
+      return new PostgresDatabase(options, readSource, writeSource);
+    } catch (error) {
+      await readSource.destroy();
+      throw error;
+    }
+  }
+
+  snapshot<Result>(work: (reader: Queryable) => Promise<Result>): Promise<Result> {
+    return withRunner(this.readSource, (connection) =>
+      runTransaction(connection, 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY', work),
+    );
+  }
+
+  transaction<Result>(work: (transaction: Queryable) => Promise<Result>): Promise<Result> {
+    const joined = this.current.getStore();
+    if (joined?.isOpen) return joined.join(work);
+    return withRunner(this.writeSource, (connection) => this.transactionOn(connection, work));
+  }
+
+  session<Result>(work: (session: Session) => Promise<Result>): Promise<Result> {
+    return withRunner(this.writeSource, (connection) =>
+      work({
+        all: (sql, parameters) => connection.all(sql, parameters),
+        run: (sql, parameters) => connection.run(sql, parameters),
+        transaction: (inner) => this.transactionOn(connection, inner),
+      }),
+    );
+  }
+
+  migrate(): Promise<void> {
+    return this.changeTables((source) => runMigrations(source, 'each'));
+  }
+
+  revertAll(): Promise<void> {
+    return this.changeTables((source) => revertMigrations(source, 'each'));
+  }
+
+  async close(): Promise<void> {
+    await this.readSource.destroy();
+    await this.writeSource.destroy();
+  }
+
+  /** Holds the advisory lock while `work` runs, and tries it again while a table is locked by others. */
+  private changeTables(work: (source: DataSource) => Promise<void>): Promise<void> {
+    return withRunner(this.writeSource, async (lock) => {
+      await takeAdvisoryLock(lock);
+      try {
+        const source = await connect(
+          this.options,
+          [`lock_timeout=${DDL_LOCK_TIMEOUT_MS}ms`],
+          WRITERS,
+        );
+        try {
+          await retryWhileLocked(() => work(source));
+        } finally {
+          await source.destroy();
+        }
+      } finally {
+        await lock.all('SELECT pg_advisory_unlock(:key)', { key: ADVISORY_KEY });
+      }
+    });
+  }
+
+  private transactionOn<Result>(
+    connection: Queryable,
+    work: (transaction: Queryable) => Promise<Result>,
+  ): Promise<Result> {
+    return runTransaction(connection, 'BEGIN', (transaction) =>
+      this.current.run(transaction, () => work(transaction)),
+    );
+  }
+}
+
+/** One connection of a pool, as long as its QueryRunner lives. */
+class RunnerConnection implements Queryable {
+  constructor(
+    private readonly runner: QueryRunner,
+    private readonly source: DataSource,
+  ) {}
+
+  async all<Row extends object>(sql: string, parameters?: Parameters): Promise<Row[]> {
+    const [text, values] = bind(this.source, sql, parameters);
+    return (await this.runner.query(text, values, true)).records as Row[];
+  }
+
+  async run(sql: string, parameters?: Parameters): Promise<number> {
+    const [text, values] = bind(this.source, sql, parameters);
+    return (await this.runner.query(text, values, true)).affected ?? 0;
+  }
+}
+
+class PooledReader implements Queryable {
+  constructor(private readonly source: DataSource) {}
+
+  all<Row extends object>(sql: string, parameters?: Parameters): Promise<Row[]> {
+    return withRunner(this.source, (connection) => connection.all<Row>(sql, parameters));
+  }
+
+  run(sql: string, parameters?: Parameters): Promise<number> {
+    return withRunner(this.source, (connection) => connection.run(sql, parameters));
+  }
+}
+
+function bind(source: DataSource, sql: string, parameters: Parameters = {}): [string, unknown[]] {
+  return source.driver.escapeQueryWithParameters(sql, { ...parameters }, {});
+}
+
+async function withRunner<Result>(
+  source: DataSource,
+  work: (connection: Queryable) => Promise<Result>,
+): Promise<Result> {
+  const runner = source.createQueryRunner();
+  try {
+    return await work(new RunnerConnection(runner, source));
+  } finally {
+    await runner.release();
+  }
+}
+
+async function connect(
+  options: PostgresOptions,
+  settings: readonly string[],
+  poolSize: number,
+): Promise<DataSource> {
+  const source = new DataSource(
+    postgresDataSourceOptions(options.url, options.schema, settings, poolSize),
+  );
+  try {
+    return await source.initialize();
+  } catch (error) {
+    const code = sqlState(error);
+    if (code === '3D000')
+      throw new SegueError(
+        'DATABASE_NOT_FOUND',
+        `The server has no database of that name: DATABASE_URL says ${options.shown}.`,
+        { cause: error },
+      );
+    throw new SegueError(
+      'DATABASE_UNREACHABLE',
+      `${options.shown} cannot be reached (${code ?? messageOf(error)}): is the server running, and do host, port, user and password of DATABASE_URL fit?`,
+      { cause: error },
+    );
+  }
+}
+
+async function takeAdvisoryLock(connection: Queryable): Promise<void> {
+  const until = Date.now() + ADVISORY_WAIT_MS;
+  for (;;) {
+    const [row] = await connection.all<{ taken: boolean }>(
+      'SELECT pg_try_advisory_lock(:key) AS taken',
+      { key: ADVISORY_KEY },
+    );
+    if (row?.taken) return;
+    if (Date.now() > until)
+      throw new SegueError(
+        'RUNNER_ACTIVE',
+        `Another process has been changing the tables for ${ADVISORY_WAIT_MS / 1000} s; run this again when it is done.`,
+      );
+    await sleep(DDL_PAUSE_MS.least);
+  }
+}
+
+async function retryWhileLocked(work: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await work();
+      return;
+    } catch (error) {
+      if (sqlState(error) !== LOCK_NOT_AVAILABLE) throw error;
+      if (attempt === DDL_ATTEMPTS)
+        throw new SegueError(
+          'LOCK_TIMEOUT',
+          `A table stayed locked by other sessions through ${DDL_ATTEMPTS} attempts; what was done so far stays, and running this again goes on. ` +
+            `pg_stat_activity shows who holds it.`,
+          { cause: error },
+        );
+      await sleep(DDL_PAUSE_MS.least + Math.random() * DDL_PAUSE_MS.spread);
+    }
+  }
+}
+
+/** The server's five letters for an error, or the system's word when there was no server. */
+function sqlState(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null) return undefined;
+  const { code, driverError } = error as { code?: unknown; driverError?: unknown };
+  return typeof code === 'string' ? code : sqlState(driverError);
+}

@@ -1,0 +1,245 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { existsSync } from 'node:fs';
+import sqlite3 from 'sqlite3';
+import { DataSource, type DataSourceOptions } from 'typeorm';
+import { messageOf, SegueError } from '../../errors/segue-error.js';
+import type { Database, Queryable, Session } from '../database.js';
+import { type OpenTransaction, runTransaction } from '../open-transaction.js';
+import type { Schema } from '../schema.js';
+import { revertMigrations, runMigrations } from '../migration-run.js';
+import { quietSqlite3, SqliteConnection } from './sqlite-connection.js';
+import { sqliteDialect } from './sqlite-dialect.js';
+import { WriteQueue } from './write-queue.js';
+
+/** How long a statement of ours waits for another process's write lock, in ms. */
+const BUSY_TIMEOUT_MS = 5_000;
+
+/** Page cache of the writing connection, in KiB: 1 M rows in three indexes ran twice as fast as with 2 MiB. */
+const WRITER_CACHE_KIB = 65_536;
+
+/** WAL pages after which a commit of ours copies them into the database. */
+const AUTOCHECKPOINT_PAGES = 10_000;
+
+export interface SqliteOptions {
+  readonly path: string;
+  readonly shown: string;
+  readonly schema: Schema;
+  /** Make the file when it is missing; else its absence is an error. */
+  readonly create: boolean;
+  /** Switch the file to WAL mode when it is in another; else that is an error for whoever writes. */
+  readonly switchToWal: boolean;
+}
+
+/** The options that the data source of `ormconfig.ts` and both connections here share. */
+export function sqliteDataSourceOptions(path: string, schema: Schema): DataSourceOptions {
+  return {
+    type: 'sqlite',
+    database: path,
+    driver: quietSqlite3,
+    busyTimeout: BUSY_TIMEOUT_MS,
+    entities: [...schema.entities],
+    migrations: [...schema.migrations],
+    migrationsTableName: schema.migrationsTable,
+  };
+}
+
+/**
+ * A chat database in a SQLite file: one writing connection behind a queue, opened when first needed, and one that
+ * can only read.
+ */
+export class SqliteDatabase implements Database {
+  readonly dialect = sqliteDialect;
+  private readonly queue = new WriteQueue();
+  private readonly current = new AsyncLocalStorage<OpenTransaction>();
+  private writing: Promise<DataSource> | undefined;
+
+  private constructor(
+    private readonly options: SqliteOptions,
+    private readonly readSource: DataSource,
+    readonly reader: Queryable,
+  ) {}
+
+  get shown(): string {
+    return this.options.shown;
+  }
+
+  /**
+   * Opens the file for reading.
+   * @throws SegueError DATABASE_NOT_FOUND, UNSUPPORTED_DATABASE (not an SQLite file).
+   */
+  static async open(options: SqliteOptions): Promise<SqliteDatabase> {
+    if (!existsSync(options.path)) {
+      if (!options.create)
+        throw new SegueError(
+          'DATABASE_NOT_FOUND',
+          `There is no file ${options.path}: DATABASE_URL says ${options.shown}. Nothing was made.`,
+        );
+      await makeEmptyDatabase(options);
+    }
+    const source = await openSource(options, sqlite3.OPEN_READONLY);
+    const reader = new SqliteConnection(source);
+    return new SqliteDatabase(options, source, reader);
+  }
+
+  async snapshot<Result>(work: (reader: Queryable) => Promise<Result>): Promise<Result> {
+    // A connection of its own: statements of other readers would otherwise run on this snapshot too.
+    const source = await openSource(this.options, sqlite3.OPEN_READONLY);
+    try {
+      return await runTransaction(new SqliteConnection(source), 'BEGIN', work);
+    } finally {
+      await source.destroy();
+    }
+  }
+
+  transaction<Result>(work: (transaction: Queryable) => Promise<Result>): Promise<Result> {
+    const joined = this.current.getStore();
+    if (joined?.isOpen) return joined.join(work);
+    return this.queue.run(async () =>
+      this.transactionOn(new SqliteConnection(await this.writer()), work),
+    );
+  }
+
+  session<Result>(work: (session: Session) => Promise<Result>): Promise<Result> {
+    return this.queue.run(async () => {
+      const connection = new SqliteConnection(await this.writer());
+      return work({
+        all: (sql, parameters) => connection.all(sql, parameters),
+        run: (sql, parameters) => connection.run(sql, parameters),
+        transaction: (inner) => this.transactionOn(connection, inner),
+      });
+    });
+  }
+
+  migrate(): Promise<void> {
+    return this.queue.run(async () => {
+      const writer = await this.writer();
+      // One transaction for all of it: the DDL is short, and a second process finds all or nothing done.
+      await runTransaction(new SqliteConnection(writer), 'BEGIN IMMEDIATE', () =>
+        runMigrations(writer, 'none'),
+      );
+      await assertPragmas(new SqliteConnection(writer));
+    });
+  }
+
+  revertAll(): Promise<void> {
+    return this.queue.run(async () => {
+      const writer = await this.writer();
+      await runTransaction(new SqliteConnection(writer), 'BEGIN IMMEDIATE', () =>
+        revertMigrations(writer, 'none'),
+      );
+      await assertPragmas(new SqliteConnection(writer));
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.readSource.destroy();
+    // Last, since only a connection that can write empties the WAL into the file when it is the last to go.
+    await this.queue.run(async () => {
+      if (this.writing !== undefined) await (await this.writing).destroy();
+    });
+  }
+
+  private transactionOn<Result>(
+    connection: Queryable,
+    work: (transaction: Queryable) => Promise<Result>,
+  ): Promise<Result> {
+    return runTransaction(connection, 'BEGIN IMMEDIATE', (transaction) =>
+      this.current.run(transaction, () => work(transaction)),
+    );
+  }
+
+  private writer(): Promise<DataSource> {
+    this.writing ??= openWriter(this.options).catch((error: unknown) => {
+      this.writing = undefined;
+      throw error;
+    });
+    return this.writing;
+  }
+}
+
+async function openSource(options: SqliteOptions, flags: number): Promise<DataSource> {
+  const source = new DataSource({
+    ...sqliteDataSourceOptions(options.path, options.schema),
+    flags,
+  } as DataSourceOptions);
+  try {
+    await source.initialize();
+    await new SqliteConnection(source).all('SELECT count(*) FROM sqlite_master');
+    return source;
+  } catch (error) {
+    if (source.isInitialized) await source.destroy();
+    if (messageOf(error).includes('SQLITE_NOTADB'))
+      throw new SegueError(
+        'UNSUPPORTED_DATABASE',
+        `${options.path} is not an SQLite database. Nothing was changed.`,
+        { cause: error },
+      );
+    if (messageOf(error).includes('SQLITE_CANTOPEN'))
+      throw new SegueError(
+        'DATABASE_NOT_FOUND',
+        `${options.path} cannot be opened as a file: is it a folder, or are its rights missing?`,
+        { cause: error },
+      );
+    throw error;
+  }
+}
+
+async function makeEmptyDatabase(options: SqliteOptions): Promise<void> {
+  const source = await openSource(options, sqlite3.OPEN_READWRITE | sqlite3.OPEN_CREATE);
+  try {
+    await new SqliteConnection(source).all('PRAGMA journal_mode = WAL');
+  } finally {
+    await source.destroy();
+  }
+}
+
+async function openWriter(options: SqliteOptions): Promise<DataSource> {
+  const source = await openSource(options, sqlite3.OPEN_READWRITE);
+  try {
+    const connection = new SqliteConnection(source);
+    await settleJournalMode(connection, options);
+    await connection.all('PRAGMA synchronous = FULL');
+    await connection.all(`PRAGMA cache_size = -${WRITER_CACHE_KIB}`);
+    await connection.all(`PRAGMA wal_autocheckpoint = ${AUTOCHECKPOINT_PAGES}`);
+    await connection.all('PRAGMA temp_store = FILE');
+    await assertPragmas(connection);
+    return source;
+  } catch (error) {
+    await source.destroy();
+    throw error;
+  }
+}
+
+async function settleJournalMode(connection: Queryable, options: SqliteOptions): Promise<void> {
+  const mode = await pragma(connection, 'journal_mode');
+  if (mode === 'wal') return;
+  if (!options.switchToWal)
+    throw new SegueError(
+      'UNSUPPORTED_DATABASE',
+      `${options.path} has journal mode ${mode}; writing beside an old app needs WAL. ` +
+        `'segue expand --wal' switches it (the mode stays with the file), or the old app does.`,
+    );
+  await connection.all('PRAGMA journal_mode = WAL');
+}
+
+/**
+ * Checks what durability and correctness rest on: a driver's default or a failed migration may have changed it.
+ * @throws Error naming the pragma.
+ */
+export async function assertPragmas(connection: Queryable): Promise<void> {
+  const wanted = {
+    journal_mode: 'wal',
+    synchronous: '2',
+    foreign_keys: '1',
+    busy_timeout: String(BUSY_TIMEOUT_MS),
+  };
+  for (const [name, value] of Object.entries(wanted)) {
+    const found = await pragma(connection, name);
+    if (found !== value) throw new Error(`PRAGMA ${name} is ${found} and must be ${value}`);
+  }
+}
+
+async function pragma(connection: Queryable, name: string): Promise<string> {
+  const [row] = await connection.all<Record<string, unknown>>(`PRAGMA ${name}`);
+  return String(Object.values(row ?? {})[0]);
+}

@@ -1,0 +1,50 @@
+/**
+ * Every error that a person can meet. The list is closed: a new code is added here, with the sentence that
+ * docs/errors.md shows, before it can be thrown. GraphQL carries the code in `extensions.code`, the command
+ * line prints it in front of the message.
+ */
+export const ERROR_CODES = {
+  UNAUTHENTICATED: 'No token, or one that is not valid any more.',
+  FORBIDDEN: 'The caller may not ask this for the person named.',
+  NOT_FOUND: 'What was named does not exist, or may not be seen by the caller.',
+  BAD_USER_INPUT: 'An argument has a value that the field does not take.',
+  NOT_EXPANDED: 'The changeover has not come far enough for what was asked.',
+  LEGACY_ID_OUT_OF_RANGE: 'An old id does not fit the 32-bit Int of the old API.',
+  UNAVAILABLE: 'The database does not answer at the moment.',
+  INTERNAL: 'A fault of the server; the details are in its log.',
+  BAD_CONFIG: 'A setting has a value that it cannot take.',
+  DATABASE_NOT_FOUND: 'There is no database where the setting points.',
+  DATABASE_UNREACHABLE: 'The database server cannot be reached, or refuses the login.',
+  UNSUPPORTED_DATABASE: 'The database is there, but not of a shape that can be moved.',
+  NO_SUCH_TABLE: 'An old table that the mapping names is missing.',
+  NO_SUCH_COLUMN: 'An old column that the mapping names is missing.',
+  NAME_TAKEN: 'A table or column that would be added is there already and is not ours.',
+  WRONG_STAGE: 'The verb does not fit the stage of the changeover.',
+  RUNNER_ACTIVE: 'Another process is running the changeover.',
+  LEASE_LOST: 'This process lost its lease to another one and stopped.',
+  LOCK_TIMEOUT: 'A table stayed locked by others for too long.',
+  NOT_VERIFIED: 'The comparison of both sides found differences.',
+  WOULD_LOSE_ROWS: 'A step back was refused, because rows would be lost by it.',
+} as const;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+/**
+ * An error for people: a code from the closed list, and a message that names what was wrong, with which value,
+ * and the way out. The message never carries SQL, a stack or a secret.
+ */
+export class SegueError extends Error {
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+    this.name = 'SegueError';
+  }
+}
+
+/** What an unknown thrown thing says of itself, in one line, for messages and logs. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,132 @@
+import { Injectable } from '@nestjs/common';
+import type { Database } from '../database/database.js';
+import { SegueError } from '../errors/segue-error.js';
+import type { Account } from '../users/users.service.js';
+import type { LegacyMessage } from './legacy-message.type.js';
+import type { LegacyRow, LegacySql } from './legacy-sql.js';
+
+/** The most rows that one call gives. */
+export const MOST_ROWS = 1_000;
+
+const LEAST_INT = -(2 ** 31);
+const MOST_INT = 2 ** 31 - 1;
+
+/** Answers the old API's queries, from whichever side its statements read. */
+@Injectable()
+export class LegacyService {
+  constructor(
+    private readonly database: Database,
+    private readonly sql: LegacySql,
+  ) {}
+
+  /** The newest `limit` rows between two people after skipping the newest `offset`, oldest first. */
+  async messages(
+    viewer: Account,
+    userId: number,
+    peerId: number,
+    limit: number | null,
+    offset: number | null,
+  ): Promise<LegacyMessage[]> {
+    checkSelf(viewer, userId);
+    return this.page(this.sql.messages, { me: viewer.id, peer: String(peerId) }, limit, offset);
+  }
+
+  /** As `messages`, of a group; nothing for those who never wrote in it. */
+  async groupMessages(
+    viewer: Account,
+    groupId: number,
+    limit: number | null,
+    offset: number | null,
+  ): Promise<LegacyMessage[]> {
+    return this.page(
+      this.sql.groupMessages,
+      { me: viewer.id, group: String(groupId) },
+      limit,
+      offset,
+    );
+  }
+
+  /** The row, for its sender, its recipient or a writer of its group; null for others, as if it were not there. */
+  async message(viewer: Account, id: number): Promise<LegacyMessage | null> {
+    const [row] = await this.database.reader.all<LegacyRow>(this.sql.message, {
+      me: viewer.id,
+      id: String(id),
+    });
+    return row === undefined ? null : present(row);
+  }
+
+  /** The newest row of each thread, newest first. */
+  async recentMessages(viewer: Account, userId: number): Promise<LegacyMessage[]> {
+    checkSelf(viewer, userId);
+    const rows = await this.database.reader.all<LegacyRow>(this.sql.recentMessages, {
+      me: viewer.id,
+    });
+    return rows.map(present);
+  }
+
+  async unreadCount(viewer: Account, userId: number): Promise<number> {
+    checkSelf(viewer, userId);
+    const [row] = await this.database.reader.all<{ count: number | string }>(this.sql.unreadCount, {
+      me: viewer.id,
+    });
+    return Number(row?.count ?? 0);
+  }
+
+  private async page(
+    statement: string,
+    parameters: Record<string, string>,
+    limit: number | null,
+    offset: number | null,
+  ): Promise<LegacyMessage[]> {
+    const rows = await this.database.reader.all<LegacyRow>(statement, {
+      ...parameters,
+      limit: checkWithin('limit', limit ?? 50, MOST_ROWS),
+      offset: checkWithin('offset', offset ?? 0, MOST_INT),
+    });
+    return rows.reverse().map(present);
+  }
+}
+
+/** The old API takes the caller's own id as an argument: any other one is refused, existing or not. */
+function checkSelf(viewer: Account, userId: number): void {
+  if (String(userId) !== viewer.id)
+    throw new SegueError(
+      'FORBIDDEN',
+      `userId is ${userId}, and the token belongs to ${viewer.id}: people may only ask for themselves.`,
+    );
+}
+
+function checkWithin(name: string, value: number, most: number): number {
+  if (value < 0 || value > most)
+    throw new SegueError('BAD_USER_INPUT', `${name} is ${value}: it takes 0 to ${most}.`);
+  return value;
+}
+
+function present(row: LegacyRow): LegacyMessage {
+  return {
+    id: toInt('id', row.id),
+    sender_id: toInt('sender_id', row.sender_id),
+    recipient_id: row.recipient_id === null ? null : toInt('recipient_id', row.recipient_id),
+    group_id: row.group_id === null ? null : toInt('group_id', row.group_id),
+    content: toText(row.content),
+    type: row.type,
+    status: row.status,
+    created_at: row.created_at,
+  };
+}
+
+function toInt(column: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < LEAST_INT || value > MOST_INT)
+    throw new SegueError(
+      'LEGACY_ID_OUT_OF_RANGE',
+      `${column} is ${text}, which does not fit the old API's 32-bit Int: ask for it with the new API.`,
+    );
+  return value;
+}
+
+/** Bytes that are no text are shown with U+FFFD; what is stored stays as it is. */
+function toText(content: LegacyRow['content']): string | null {
+  if (content === null) return null;
+  return Buffer.isBuffer(content) ? content.toString('utf8') : String(content);
+}

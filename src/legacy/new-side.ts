@@ -1,0 +1,124 @@
+import type { LegacyMapping } from '../config/legacy-mapping.js';
+import type { Dialect } from '../database/dialect.js';
+import { UNREAD } from '../messages/enhanced-message.entities.js';
+import { inverseOf } from './inverse.js';
+import {
+  columnsOf,
+  GROUP,
+  ID,
+  isBetweenPair,
+  isDirect,
+  type LegacySql,
+  ME,
+  newestFirst,
+  newestOfEachThread,
+  page,
+  PEER,
+  threadOf,
+} from './legacy-sql.js';
+import { oldRows } from './old-rows.js';
+
+/**
+ * The old clients' queries on conversations, with the rows in quarantine taken from the old table by key. Nothing
+ * here costs more when the table is larger: each statement starts from an index entry of the caller, of the pair, of
+ * the group or of the row.
+ * @param hasOldSide false where the old table is gone, or never was: then nothing is in quarantine either.
+ */
+export function newSideSql(
+  dialect: Dialect,
+  mapping: LegacyMapping,
+  hasOldSide: boolean,
+): LegacySql {
+  const rows = oldRows(dialect, mapping);
+  const m = rows.of('m');
+  const e = inverseOf(dialect, 'e', 'c');
+
+  /** Rows in quarantine, looked up by their key in the old table; `which` selects their ids. */
+  const andQuarantined = (which: string, condition: string, extra = ''): string =>
+    hasOldSide
+      ? ` UNION ALL SELECT ${columnsOf(dialect, m)}${extra} FROM ${rows.table} m
+          WHERE ${m.id} IN (${which}) AND ${condition}`
+      : '';
+  const quarantine = (condition: string): string =>
+    `SELECT q.legacy_id FROM changeover_quarantine q WHERE ${condition}`;
+
+  // The copied rows of one conversation lie in its index in the old order; no more than the page is read of them.
+  const newestOf = (conversation: string): string =>
+    `SELECT ${columnsOf(dialect, e)} FROM (
+        SELECT * FROM enhanced_messages n
+        WHERE n.conversation_id = (${conversation}) AND n.legacy_message_id IS NOT NULL
+        ORDER BY n.position DESC, n.id DESC LIMIT :limit + :offset
+      ) AS e JOIN conversations c ON c.id = e.conversation_id`;
+
+  /** The groups in which the caller wrote, as text: a row in quarantine counts, as it does on the old side. */
+  const myGroups = `SELECT CAST(g.legacy_group_id AS text) AS id FROM conversation_participants p
+      JOIN conversations g ON g.id = p.conversation_id
+      WHERE p.user_id = ${ME} AND p.has_written AND g.kind = 'group'${
+        hasOldSide
+          ? ` UNION SELECT w.group_id FROM changeover_quarantine w WHERE w.sender_id = :me AND w.group_id IS NOT NULL`
+          : ''
+      }`;
+  const pairLow = dialect.lesser(ME, PEER);
+  const pairHigh = dialect.greater(ME, PEER);
+  const isMine = `(${m.senderId} = ${ME} OR ${m.recipientId} = ${ME})`;
+  const isOfMyGroups = (group: string): string => `CAST(${group} AS text) IN (${myGroups})`;
+
+  return {
+    messages: page(
+      newestOf(
+        `SELECT c.id FROM conversations c WHERE c.pair_low = ${pairLow} AND c.pair_high = ${pairHigh}`,
+      ) +
+        andQuarantined(
+          `${quarantine('q.sender_id = :me AND q.recipient_id = :peer')} UNION ${quarantine('q.sender_id = :peer AND q.recipient_id = :me')}`,
+          isBetweenPair(m),
+        ),
+    ),
+    groupMessages: page(
+      newestOf(
+        `SELECT c.id FROM conversations c WHERE c.legacy_group_id = ${GROUP} AND ${isOfMyGroups('c.legacy_group_id')}`,
+      ) +
+        andQuarantined(
+          quarantine('q.group_id = :group'),
+          `${m.groupId} = ${GROUP} AND ${isOfMyGroups(m.groupId)}`,
+        ),
+    ),
+    message: newestFirst(
+      `SELECT ${columnsOf(dialect, e)} FROM enhanced_messages e JOIN conversations c ON c.id = e.conversation_id
+        WHERE e.legacy_message_id = ${ID} AND (e.sender_id = ${ME} OR (c.kind = 'direct' AND ${ME} IN (c.pair_low, c.pair_high))
+          OR ${isOfMyGroups('c.legacy_group_id')})` +
+        andQuarantined(
+          quarantine(`q.legacy_id = ${ID}`),
+          `(${isMine} OR ${isOfMyGroups(m.groupId)})`,
+        ),
+    ),
+    recentMessages: newestOfEachThread(
+      `SELECT ${columnsOf(dialect, e)}, ${threadOf(e)} AS thread
+        FROM conversations c JOIN enhanced_messages e ON e.id = (
+          SELECT n.id FROM enhanced_messages n
+          WHERE n.conversation_id = c.id AND n.legacy_message_id IS NOT NULL
+          ORDER BY n.position DESC, n.id DESC LIMIT 1)
+        WHERE c.id IN (
+          SELECT p.conversation_id FROM conversation_participants p JOIN conversations d ON d.id = p.conversation_id
+          WHERE p.user_id = ${ME} AND d.kind = 'direct'
+          UNION SELECT g.id FROM conversations g
+          WHERE g.legacy_group_id IN (SELECT CAST(mine.id AS bigint) FROM (${myGroups}) AS mine))` +
+        andQuarantined(
+          `${quarantine('q.sender_id = :me')} UNION ${quarantine('q.recipient_id = :me')} UNION ${quarantine(`q.group_id IN (${myGroups})`)}`,
+          `((${isDirect(m)} AND ${isMine}) OR (NOT ${isDirect(m)} AND ${isOfMyGroups(m.groupId)}))`,
+          `, ${threadOf(m)} AS thread`,
+        ),
+    ),
+    unreadCount: `SELECT (
+        SELECT count(*) FROM conversation_participants p
+          JOIN conversations c ON c.id = p.conversation_id
+          JOIN enhanced_messages e ON e.conversation_id = c.id
+        WHERE p.user_id = ${ME} AND c.kind = 'direct' AND e.legacy_message_id IS NOT NULL
+          AND ${UNREAD.replaceAll('"status"', 'e."status"')} AND ${e.recipientId} = ${ME}
+      )${
+        hasOldSide
+          ? ` + (SELECT count(*) FROM ${rows.table} m
+          WHERE ${m.id} IN (${quarantine('q.recipient_id = :me')}) AND ${m.recipientId} = ${ME} AND ${m.status} <> 'read')`
+          : ''
+      } AS count`,
+  };
+}

@@ -1,0 +1,68 @@
+import type { LegacyMapping } from '../config/legacy-mapping.js';
+import type { Dialect } from '../database/dialect.js';
+
+/** The columns of an old message, in the order of the old table. */
+export const LEGACY_COLUMNS = [
+  'id',
+  'senderId',
+  'recipientId',
+  'groupId',
+  'content',
+  'type',
+  'status',
+  'createdAt',
+] as const;
+
+export type LegacyColumn = (typeof LEGACY_COLUMNS)[number];
+
+/** One expression per column of an old message. */
+export type LegacyExpressions = Readonly<Record<LegacyColumn, string>>;
+
+/** The old table itself, addressed by an alias. */
+export interface OldRows {
+  /** The table's quoted name. */
+  readonly table: string;
+  /** The quoted names, without the alias: for an UPDATE or an INSERT. */
+  readonly names: LegacyExpressions & { readonly conversationId: string };
+  /** A statement for lowest and highest id and the number of rows, as `{low, high, count}`. */
+  readonly bounds: string;
+  /** A statement for the id of the `:size`-th row above `:after`, as `{id}`; no row: fewer are left. */
+  readonly rangeEnd: string;
+  /** The columns behind an alias. */
+  of(alias: string): LegacyExpressions & { readonly conversationId: string };
+}
+
+/** The old messages under the names that the mapping gives them. */
+export function oldRows(dialect: Dialect, { messages }: LegacyMapping): OldRows {
+  const all = [...LEGACY_COLUMNS, 'conversationId'] as const;
+  const under = (prefix: string): LegacyExpressions & { conversationId: string } =>
+    Object.fromEntries(
+      all.map((column) => [column, prefix + dialect.name(messages.columns[column])]),
+    ) as Record<(typeof all)[number], string>;
+  const table = dialect.name(messages.table);
+  const names = under('');
+  return {
+    table,
+    names,
+    bounds: `SELECT CAST(min(${names.id}) AS text) AS low, CAST(max(${names.id}) AS text) AS high, count(*) AS count FROM ${table}`,
+    rangeEnd: `SELECT CAST(${names.id} AS text) AS id FROM ${table}
+      WHERE ${names.id} > CAST(:after AS bigint) ORDER BY ${names.id} LIMIT 1 OFFSET :size - 1`,
+    of: (alias) => under(`${alias}.`),
+  };
+}
+
+/** A row of `OldRows.bounds`: an empty table has no ids. */
+export interface Bounds {
+  readonly low: string | null;
+  readonly high: string | null;
+  readonly count: number | string;
+}
+
+/** Bounds that no id lies beyond; text, since they pass 2^53. */
+export const LOWEST_ID = '-9223372036854775808';
+export const HIGHEST_ID = '9223372036854775807';
+
+/** Whether an id lies in the range above `:after` up to `:upTo`. */
+export function inRange(id: string): string {
+  return `${id} > CAST(:after AS bigint) AND ${id} <= CAST(:upTo AS bigint)`;
+}

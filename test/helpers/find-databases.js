@@ -1,0 +1,21 @@
+import pg from 'pg';
+
+/** Where tests may make databases, unless TEST_POSTGRES_URL says otherwise. */
+const DEFAULT_URL = 'postgres://postgres@127.0.0.1:5432/postgres';
+
+/**
+ * Looks for PostgreSQL once, before all tests. Without it the tests run on SQLite alone and say so, unless
+ * SEGUE_TEST_REQUIRE=postgres asks for it.
+ */
+export default async function findDatabases() {
+  const url = process.env.TEST_POSTGRES_URL ?? DEFAULT_URL;
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2_000 });
+  try {
+    await client.connect();
+    await client.end();
+    process.env.SEGUE_TEST_POSTGRES = url;
+  } catch (error) {
+    if (process.env.SEGUE_TEST_REQUIRE === 'postgres') throw error;
+    process.env.SEGUE_TEST_LEFT_OUT = `PostgreSQL was left out (${error.code ?? error.message}): start one and set TEST_POSTGRES_URL=postgres://USER@HOST:PORT/DATABASE to include it.`;
+  }
+}

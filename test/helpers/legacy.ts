@@ -1,0 +1,37 @@
+import type { DatabaseLocation } from '../../src/config/config.js';
+import { DEFAULT_MAPPING } from '../../src/config/legacy-mapping.js';
+import { backfill } from '../../src/changeover/backfill.js';
+import type { ChangeoverContext } from '../../src/changeover/context.js';
+import { expand } from '../../src/changeover/expand.js';
+import { verify } from '../../src/changeover/verify.js';
+import type { Verification } from '../../src/changeover/verify.js';
+import type { Database } from '../../src/database/database.js';
+import type { EngineName } from '../../src/database/dialect.js';
+import { generateLegacy } from '../../src/demo/legacy-generator.js';
+import { emptyDatabase, open } from './databases.js';
+
+/** An old database of the test's own, with regular rows. */
+export async function legacyDatabase(
+  engine: EngineName,
+  { messages = 2_000, seed = 1 } = {},
+): Promise<{ location: DatabaseLocation; database: Database }> {
+  const location = await emptyDatabase(engine);
+  const database = await open(location);
+  await generateLegacy(database, DEFAULT_MAPPING, { messages, seed });
+  return { location, database };
+}
+
+/** What the changeover's verbs work with, silently. */
+export function contextOf(database: Database): ChangeoverContext {
+  return { database, mapping: DEFAULT_MAPPING, report: () => undefined };
+}
+
+export const EXPAND = { backup: null, migrationsTable: 'segue_migrations' };
+
+/** expand, backfill, verify. */
+export async function migrate(database: Database): Promise<Verification> {
+  const context = contextOf(database);
+  await expand(context, EXPAND);
+  await backfill(context);
+  return verify(context);
+}

@@ -39,7 +39,7 @@ export class OpenTransaction implements Queryable {
     if (this.failure !== undefined)
       throw this.failure instanceof Error
         ? this.failure
-        : new Error('A statement of the transaction failed', { cause: this.failure });
+        : new Error(messageOf(this.failure), { cause: this.failure });
   }
 
   end(): void {

@@ -44,7 +44,16 @@ export class SegueError extends Error {
   }
 }
 
+/** By shape, since a native addon's errors are not always instances of this realm's Error. */
+function isErrorLike(error: unknown): error is { message: string } {
+  return (
+    typeof error === 'object' &&
+    error !== null &&
+    typeof (error as { message?: unknown }).message === 'string'
+  );
+}
+
 /** What an unknown thrown thing says of itself, in one line, for messages and logs. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return isErrorLike(error) ? error.message : String(error);
 }

@@ -36,6 +36,11 @@ export const PEER = 'CAST(:peer AS bigint)';
 export const GROUP = 'CAST(:group AS bigint)';
 export const ID = 'CAST(:id AS bigint)';
 
+/** The same ids as the quarantine keeps them: as text. PostgreSQL gives a parameter one type for all its places. */
+export const ME_TEXT = 'CAST(:me AS text)';
+export const PEER_TEXT = 'CAST(:peer AS text)';
+export const GROUP_TEXT = 'CAST(:group AS text)';
+
 /** By the old column's own text, null the oldest, then by id. */
 const NEWEST_FIRST = 'r.created_at IS NULL, r.created_at DESC, r.id DESC';
 

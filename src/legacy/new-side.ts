@@ -5,15 +5,18 @@ import { inverseOf } from './inverse.js';
 import {
   columnsOf,
   GROUP,
+  GROUP_TEXT,
   ID,
   isBetweenPair,
   isDirect,
   type LegacySql,
   ME,
+  ME_TEXT,
   newestFirst,
   newestOfEachThread,
   page,
   PEER,
+  PEER_TEXT,
   threadOf,
 } from './legacy-sql.js';
 import { oldRows } from './old-rows.js';
@@ -47,7 +50,7 @@ export function newSideSql(
     `SELECT ${columnsOf(dialect, e)} FROM (
         SELECT * FROM enhanced_messages n
         WHERE n.conversation_id = (${conversation}) AND n.legacy_message_id IS NOT NULL
-        ORDER BY n.position DESC, n.id DESC LIMIT :limit + :offset
+        ORDER BY n.position DESC, n.id DESC LIMIT CAST(:limit AS bigint) + CAST(:offset AS bigint)
       ) AS e JOIN conversations c ON c.id = e.conversation_id`;
 
   /** The groups in which the caller wrote, as text: a row in quarantine counts, as it does on the old side. */
@@ -55,7 +58,7 @@ export function newSideSql(
       JOIN conversations g ON g.id = p.conversation_id
       WHERE p.user_id = ${ME} AND p.has_written AND g.kind = 'group'${
         hasOldSide
-          ? ` UNION SELECT w.group_id FROM changeover_quarantine w WHERE w.sender_id = :me AND w.group_id IS NOT NULL`
+          ? ` UNION SELECT w.group_id FROM changeover_quarantine w WHERE w.sender_id = ${ME_TEXT} AND w.group_id IS NOT NULL`
           : ''
       }`;
   const pairLow = dialect.lesser(ME, PEER);
@@ -69,7 +72,7 @@ export function newSideSql(
         `SELECT c.id FROM conversations c WHERE c.pair_low = ${pairLow} AND c.pair_high = ${pairHigh}`,
       ) +
         andQuarantined(
-          `${quarantine('q.sender_id = :me AND q.recipient_id = :peer')} UNION ${quarantine('q.sender_id = :peer AND q.recipient_id = :me')}`,
+          `${quarantine(`q.sender_id = ${ME_TEXT} AND q.recipient_id = ${PEER_TEXT}`)} UNION ${quarantine(`q.sender_id = ${PEER_TEXT} AND q.recipient_id = ${ME_TEXT}`)}`,
           isBetweenPair(m),
         ),
     ),
@@ -78,7 +81,7 @@ export function newSideSql(
         `SELECT c.id FROM conversations c WHERE c.legacy_group_id = ${GROUP} AND ${isOfMyGroups('c.legacy_group_id')}`,
       ) +
         andQuarantined(
-          quarantine('q.group_id = :group'),
+          quarantine(`q.group_id = ${GROUP_TEXT}`),
           `${m.groupId} = ${GROUP} AND ${isOfMyGroups(m.groupId)}`,
         ),
     ),
@@ -103,7 +106,7 @@ export function newSideSql(
           UNION SELECT g.id FROM conversations g
           WHERE g.legacy_group_id IN (SELECT CAST(mine.id AS bigint) FROM (${myGroups}) AS mine))` +
         andQuarantined(
-          `${quarantine('q.sender_id = :me')} UNION ${quarantine('q.recipient_id = :me')} UNION ${quarantine(`q.group_id IN (${myGroups})`)}`,
+          `${quarantine(`q.sender_id = ${ME_TEXT}`)} UNION ${quarantine(`q.recipient_id = ${ME_TEXT}`)} UNION ${quarantine(`q.group_id IN (${myGroups})`)}`,
           `((${isDirect(m)} AND ${isMine}) OR (NOT ${isDirect(m)} AND ${isOfMyGroups(m.groupId)}))`,
           `, ${threadOf(m)} AS thread`,
         ),
@@ -117,7 +120,7 @@ export function newSideSql(
       )${
         hasOldSide
           ? ` + (SELECT count(*) FROM ${rows.table} m
-          WHERE ${m.id} IN (${quarantine('q.recipient_id = :me')}) AND ${m.recipientId} = ${ME} AND ${m.status} <> 'read')`
+          WHERE ${m.id} IN (${quarantine(`q.recipient_id = ${ME_TEXT}`)}) AND ${m.recipientId} = ${ME} AND ${m.status} <> 'read')`
           : ''
       } AS count`,
   };

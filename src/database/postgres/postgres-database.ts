@@ -6,6 +6,7 @@ import type { Database, Parameters, Queryable, Session } from '../database.js';
 import { type OpenTransaction, runTransaction } from '../open-transaction.js';
 import type { Schema } from '../schema.js';
 import { revertMigrations, runMigrations } from '../migration-run.js';
+import { SilentLogger } from '../silent-logger.js';
 import { postgresDialect } from './postgres-dialect.js';
 
 /** Connections of one process: many short reads, few writers. */
@@ -214,9 +215,10 @@ async function connect(
   settings: readonly string[],
   poolSize: number,
 ): Promise<DataSource> {
-  const source = new DataSource(
-    postgresDataSourceOptions(options.url, options.schema, settings, poolSize),
-  );
+  const source = new DataSource({
+    ...postgresDataSourceOptions(options.url, options.schema, settings, poolSize),
+    logger: new SilentLogger(),
+  });
   try {
     return await source.initialize();
   } catch (error) {

@@ -7,6 +7,7 @@ import type { Database, Queryable, Session } from '../database.js';
 import { type OpenTransaction, runTransaction } from '../open-transaction.js';
 import type { Schema } from '../schema.js';
 import { revertMigrations, runMigrations } from '../migration-run.js';
+import { SilentLogger } from '../silent-logger.js';
 import { quietSqlite3, SqliteConnection } from './sqlite-connection.js';
 import { sqliteDialect } from './sqlite-dialect.js';
 import { WriteQueue } from './write-queue.js';
@@ -160,6 +161,7 @@ export class SqliteDatabase implements Database {
 async function openSource(options: SqliteOptions, flags: number): Promise<DataSource> {
   const source = new DataSource({
     ...sqliteDataSourceOptions(options.path, options.schema),
+    logger: new SilentLogger(),
     flags,
   } as DataSourceOptions);
   try {

@@ -1,0 +1,47 @@
+import { describe, expect, it } from '@jest/globals';
+import { readConfig } from '../../src/config/config.js';
+
+describe('the configuration', () => {
+  it('has a default for everything', () => {
+    expect(readConfig({})).toMatchObject({
+      database: { engine: 'sqlite', shown: 'sqlite:data/segue.sqlite' },
+      legacyReads: 'old',
+      host: '127.0.0.1',
+      port: 3000,
+      production: false,
+    });
+  });
+
+  it('never shows a password', () => {
+    const { database } = readConfig({ DATABASE_URL: 'postgres://me:hush@db.example:5433/chat' });
+    expect(database).toEqual({
+      engine: 'postgres',
+      url: 'postgres://me:hush@db.example:5433/chat',
+      shown: 'postgres://db.example:5433/chat',
+    });
+  });
+
+  it.each([
+    ['DATABASE_URL', 'mysql://db/chat', 'mysql://db/chat'],
+    ['DATABASE_URL', 'sqlite:', 'sqlite:'],
+    ['DATABASE_URL', 'sqlite::memory:', 'memory'],
+    ['DATABASE_URL', 'postgres://me:hush@', 'postgres://…'],
+    ['PORT', '70000', '70000'],
+    ['PORT', 'http', 'http'],
+    ['LEGACY_READS', 'both', 'both'],
+    ['LEGACY_TIMEZONE', 'Africa/Lagos', 'Africa/Lagos'],
+    ['JWT_SECRET', 'short', '5 bytes'],
+  ])('refuses %s=%s, and says what it was', (name, value, said) => {
+    let message = '';
+    try {
+      readConfig({ [name]: value });
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'BAD_CONFIG' });
+      message = String(error);
+    }
+    expect(message).toContain(name);
+    expect(message).toContain(said);
+    expect(message).toContain('it takes');
+    expect(message).not.toContain('hush');
+  });
+});

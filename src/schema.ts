@@ -19,7 +19,7 @@ import { messageStatusEntity } from './receipts/message-status.entity.js';
 import { devicesTable, settingsTable, usersTable } from './users/user.tables.js';
 
 /** The six old tables that a database without an old side has too. */
-export function keptTables(mapping: LegacyMapping): OldTable[] {
+function keptTables(mapping: LegacyMapping): OldTable[] {
   return [
     usersTable(mapping),
     settingsTable(mapping),

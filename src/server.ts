@@ -15,6 +15,7 @@ import type { LegacySql } from './legacy/legacy-sql.js';
 import { newSideSql } from './legacy/new-side.js';
 import { oldSideSql } from './legacy/old-side.js';
 import { schemaOf } from './schema.js';
+import { HttpErrorsFilter } from './web/http-errors.filter.js';
 import { serveGraphiql } from './web/graphiql.js';
 
 /** The largest request body, in bytes. */
@@ -50,8 +51,8 @@ export async function startServer(
       { logger: logLevels, abortOnError: false },
     );
     serveGraphiql(app.getHttpAdapter().getInstance());
-    app.enableShutdownHooks();
-    await app.listen(config.port, config.host);
+    app.useGlobalFilters(new HttpErrorsFilter());
+    await listen(app, config);
     const url = await app.getUrl();
     logger.log(`${url} answers for ${database.shown}, stage ${stage}${adviceAt(stage)}`);
     return {
@@ -64,6 +65,21 @@ export async function startServer(
   } catch (error) {
     await database.close();
     throw error;
+  }
+}
+
+async function listen(app: NestFastifyApplication, { port, host }: Config): Promise<void> {
+  try {
+    await app.listen(port, host);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code !== 'EADDRINUSE' && code !== 'EACCES' && code !== 'EADDRNOTAVAIL') throw error;
+    await app.close();
+    throw new SegueError(
+      'BAD_CONFIG',
+      `PORT ${port} on HOST ${host} cannot be listened on (${code}): set another one, or end what uses it.`,
+      { cause: error },
+    );
   }
 }
 

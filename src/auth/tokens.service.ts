@@ -6,7 +6,7 @@ import type { Account, UsersService } from '../users/users.service.js';
 const ISSUER = 'segue';
 
 /** How long a token that `segue token` prints is good for, in hours. */
-export const TOKEN_HOURS = 12;
+const TOKEN_HOURS = 12;
 
 export interface Secrets {
   readonly own: string;

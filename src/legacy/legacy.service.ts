@@ -6,7 +6,7 @@ import type { LegacyMessage } from './legacy-message.type.js';
 import type { LegacyRow, LegacySql } from './legacy-sql.js';
 
 /** The most rows that one call gives. */
-export const MOST_ROWS = 1_000;
+const MOST_ROWS = 1_000;
 
 const LEAST_INT = -(2 ** 31);
 const MOST_INT = 2 ** 31 - 1;

@@ -1,4 +1,4 @@
-import { Controller, Get, HttpException, HttpStatus } from '@nestjs/common';
+import { Controller, Get, ServiceUnavailableException } from '@nestjs/common';
 import { HealthService } from './health.service.js';
 
 /** For load balancers: `live` says that the process answers, `ready` that its database does too. */
@@ -15,10 +15,7 @@ export class HealthController {
   async ready(): Promise<{ status: 'ok'; stage: string }> {
     const stage = await this.health.findStage();
     if (stage === null)
-      throw new HttpException(
-        { status: 'unavailable', message: 'The database does not answer.' },
-        HttpStatus.SERVICE_UNAVAILABLE,
-      );
+      throw new ServiceUnavailableException('The database does not answer at the moment.');
     return { status: 'ok', stage };
   }
 }

@@ -122,7 +122,7 @@ describe.each(ENGINES)('backfill on %s', (engine) => {
       migratedMessages: 31,
       mismatches: 0,
     });
-    const quarantine = await database.reader.all<{ id: number; detail: string }>(
+    const quarantine = await database.reader.all<{ id: number | string; detail: string }>(
       'SELECT legacy_id AS id, detail FROM changeover_quarantine ORDER BY legacy_id',
     );
     expect(quarantine.map(({ id, detail }) => [Number(id), detail])).toEqual([

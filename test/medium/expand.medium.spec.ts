@@ -67,7 +67,7 @@ async function rowsOf(database: Database): Promise<Record<string, unknown>> {
   const rows: Record<string, unknown> = {};
   for (const { mapping } of oldTables(DEFAULT_MAPPING))
     rows[mapping.table] = await database.reader.all(`SELECT * FROM ${mapping.table} ORDER BY 1`);
-  rows['audit'] = await database.reader.all('SELECT * FROM audit ORDER BY 1, 2');
+  rows.audit = await database.reader.all('SELECT * FROM audit ORDER BY 1, 2');
   return rows;
 }
 
@@ -80,7 +80,7 @@ describe.each(ENGINES)('expand on %s, and all the way back', (engine) => {
     expect(await migrate(database)).toMatchObject({ migratedMessages: 300, mismatches: 0 });
     // An old trigger would have fired on each row: the column is left empty instead.
     expect((await readState(database)).fillsLink).toBe(false);
-    expect((await rowsOf(database))['audit']).toEqual(before.rows['audit']);
+    expect((await rowsOf(database)).audit).toEqual(before.rows.audit);
     expect(await definitionsOf(database)).not.toEqual(before.definitions);
 
     await database.revertAll();

@@ -40,7 +40,7 @@ describe.each(ENGINES)('the old queries on %s', (engine) => {
     old = new LegacyService(database, oldSideSql(database.dialect, DEFAULT_MAPPING));
     copied = new LegacyService(database, newSideSql(database.dialect, DEFAULT_MAPPING, true));
     const ids = async (sql: string): Promise<number[]> =>
-      (await database.reader.all<{ id: number }>(sql)).map(({ id }) => Number(id));
+      (await database.reader.all<{ id: number | string }>(sql)).map(({ id }) => Number(id));
     people = await ids('SELECT id FROM users ORDER BY id');
     groups = await ids(
       'SELECT DISTINCT group_id AS id FROM messages WHERE group_id IS NOT NULL ORDER BY 1',
@@ -95,7 +95,7 @@ describe.each(ENGINES)('the old queries on %s', (engine) => {
   });
 
   it('gives each single message to those who may see it, and to nobody else', async () => {
-    const rows = await database.reader.all<{ id: number; sender: number }>(
+    const rows = await database.reader.all<{ id: number | string; sender: number | string }>(
       `SELECT id, sender_id AS sender FROM messages WHERE id % 25 = 0 OR id > 1500`,
     );
     const shown: (LegacyMessage | null)[] = [];

@@ -33,7 +33,7 @@ describe.each(ENGINES)('the new side on %s', (engine) => {
         ),
       );
     });
-    const lines = rows.map((row) => String(row['detail'] ?? row['QUERY PLAN']));
+    const lines = rows.map((row) => String(row.detail ?? row['QUERY PLAN']));
     // SQLite also scans what a part of the statement gave, under that part's name.
     const parts = lines.flatMap(
       (line) => /^(?:CO-ROUTINE|MATERIALIZE) (\w+)/.exec(line)?.[1] ?? [],

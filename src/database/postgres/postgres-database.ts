@@ -129,8 +129,8 @@ export class PostgresDatabase implements Database {
   }
 
   async close(): Promise<void> {
-    await this.readSource.destroy();
-    await this.writeSource.destroy();
+    for (const source of [this.readSource, this.writeSource])
+      if (source.isInitialized) await source.destroy();
   }
 
   /** Holds the advisory lock while `work` runs, and tries it again while a table is locked by others. */
@@ -203,6 +203,16 @@ async function withRunner<Result>(
   work: (connection: Queryable) => Promise<Result>,
 ): Promise<Result> {
   const runner = source.createQueryRunner();
+  try {
+    await runner.connect();
+  } catch (error) {
+    await runner.release();
+    throw new SegueError(
+      'UNAVAILABLE',
+      `The database does not accept a connection at the moment (${sqlState(error) ?? messageOf(error)}): try again.`,
+      { cause: error },
+    );
+  }
   try {
     return await work(new RunnerConnection(runner, source));
   } finally {

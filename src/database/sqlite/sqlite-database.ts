@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import sqlite3 from 'sqlite3';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { messageOf, SegueError } from '../../errors/segue-error.js';
@@ -76,7 +76,11 @@ export class SqliteDatabase implements Database {
           `There is no file ${options.path}: DATABASE_URL says ${options.shown}. Nothing was made.`,
         );
       await makeEmptyDatabase(options);
-    }
+    } else if (!statSync(options.path).isFile())
+      throw new SegueError(
+        'DATABASE_NOT_FOUND',
+        `${options.path} is not a file: DATABASE_URL says ${options.shown}.`,
+      );
     const source = await openSource(options, sqlite3.OPEN_READONLY);
     const reader = new SqliteConnection(source);
     return new SqliteDatabase(options, source, reader);
@@ -133,10 +137,11 @@ export class SqliteDatabase implements Database {
   }
 
   async close(): Promise<void> {
-    await this.readSource.destroy();
+    if (this.readSource.isInitialized) await this.readSource.destroy();
     // Last, since only a connection that can write empties the WAL into the file when it is the last to go.
     await this.queue.run(async () => {
-      if (this.writing !== undefined) await (await this.writing).destroy();
+      const writer = await this.writing;
+      if (writer?.isInitialized === true) await writer.destroy();
     });
   }
 
@@ -179,7 +184,7 @@ async function openSource(options: SqliteOptions, flags: number): Promise<DataSo
     if (messageOf(error).includes('SQLITE_CANTOPEN'))
       throw new SegueError(
         'DATABASE_NOT_FOUND',
-        `${options.path} cannot be opened as a file: is it a folder, or are its rights missing?`,
+        `${options.path} cannot be opened: does its folder exist, and do its rights allow it?`,
         { cause: error },
       );
     throw error;
@@ -228,7 +233,7 @@ async function settleJournalMode(connection: Queryable, options: SqliteOptions):
  * Checks what durability and correctness rest on: a driver's default or a failed migration may have changed it.
  * @throws Error naming the pragma.
  */
-export async function assertPragmas(connection: Queryable): Promise<void> {
+async function assertPragmas(connection: Queryable): Promise<void> {
   const wanted = {
     journal_mode: 'wal',
     synchronous: '2',

@@ -1,0 +1,214 @@
+import { beforeAll, describe, expect, it } from '@jest/globals';
+import { writeFile } from 'node:fs/promises';
+import type { DatabaseLocation } from '../../src/config/config.js';
+import { asOldApp, emptyDatabase, ENGINES, urlOf } from '../helpers/databases.js';
+import { legacyDatabase } from '../helpers/legacy.js';
+import { ask, finished, segue, serve, startCli } from '../helpers/programs.js';
+
+const MESSAGES = 2_500;
+
+describe.each(ENGINES)('a changeover at the command line on %s', (engine) => {
+  let environment: { DATABASE_URL: string };
+
+  beforeAll(async () => {
+    const { location, database } = await legacyDatabase(engine, { messages: MESSAGES });
+    await database.close();
+    environment = { DATABASE_URL: urlOf(location) };
+  });
+
+  it('inspects and changes nothing', async () => {
+    const { code, stdout } = await segue(environment, 'inspect', '--json');
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      stage: 'LEGACY',
+      empty: false,
+      tables: { messages: MESSAGES },
+      irregular: {},
+      lowId: '1',
+      highId: String(MESSAGES),
+    });
+    expect(JSON.parse((await segue(environment, 'status', '--json')).stdout)).toMatchObject({
+      stage: 'LEGACY',
+      legacyMessages: MESSAGES,
+      migratedMessages: 0,
+    });
+  });
+
+  it('asks for a backup before it changes anything', async () => {
+    const { code, stderr } = await segue(environment, 'migrate');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/BAD_USER_INPUT: Say --backup NAME/);
+    expect((await segue(environment, 'status')).stdout).toMatch(/stage +LEGACY/);
+  });
+
+  it('answers the same to old clients before and after, from either side', async () => {
+    const token = async (): Promise<string> =>
+      (await segue(environment, 'token', 'person1')).stdout.trim().split('\n').at(-1) ?? '';
+    const question = `{
+      recentMessages(userId: 1) { id sender_id recipient_id group_id content type status created_at }
+      messages(userId: 1, peerId: 2, limit: 200) { id sender_id recipient_id group_id content type status created_at }
+      groupMessages(groupId: 1) { id content }
+      unreadCount(userId: 1)
+    }`;
+    const answerFrom = async (side: string): Promise<unknown> => {
+      const { url, child } = await serve({ ...environment, LEGACY_READS: side });
+      const answer = await ask(url, await token(), question);
+      child.kill('SIGTERM');
+      expect((await finished(child)).code).toBe(0);
+      return answer;
+    };
+
+    const before = await answerFrom('old');
+    expect(before).toMatchObject({ status: 200, data: { unreadCount: expect.any(Number) } });
+
+    const refused = await finished(startCli({ ...environment, LEGACY_READS: 'new' }, 'serve'));
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toMatch(/WRONG_STAGE: LEGACY_READS is "new" and the stage is LEGACY/);
+
+    const { code, stdout, stderr } = await segue(environment, 'migrate', '--backup', 'friday.dump');
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/messages: 2,500 of 2,500, [\d,]+\/s, 0 s left/);
+    expect(stdout).toMatch(/2,500 legacy = 2,500 migrated \+ 0 quarantined, 0 mismatches/);
+
+    expect(await answerFrom('old')).toEqual(before);
+    expect(await answerFrom('new')).toEqual(before);
+  });
+
+  it('verifies again, for machines too', async () => {
+    const { code, stdout } = await segue(environment, 'verify', '--json');
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      legacyMessages: MESSAGES,
+      migratedMessages: MESSAGES,
+      quarantinedMessages: 0,
+      mismatches: 0,
+      certificate: expect.stringContaining('0 mismatches'),
+    });
+  });
+
+  it('ends with 1 when the sides differ, and names the row', async () => {
+    const { location, database } = await legacyDatabase(engine, { messages: 50 });
+    await database.close();
+    const other = { DATABASE_URL: urlOf(location) };
+    await segue(other, 'migrate', '--no-backup');
+    await asOldApp(location, `UPDATE enhanced_messages SET text = 'changed' WHERE id = 33`);
+    const { code, stdout, stderr } = await segue(other, 'verify');
+    expect(code).toBe(1);
+    expect(stdout).toContain('message 33: differs: content');
+    expect(stderr).toContain('NOT_VERIFIED: 1 rows differ');
+    expect((await segue(other, 'status')).stdout).toMatch(/stage +BACKFILLED/);
+  });
+
+  it('goes on after SIGKILL, again and again, and loses nothing', async () => {
+    const rows = 30_000;
+    const { location, database } = await legacyDatabase(engine, { messages: rows, seed: 9 });
+    await database.close();
+    const other = { DATABASE_URL: urlOf(location) };
+    let kills = 0;
+    let sinceCopying = 0;
+    for (let wait = 0; ; wait += 40) {
+      const child = startCli(other, 'migrate', '--no-backup');
+      const ending = finished(child);
+      await new Promise<void>((resolve) => {
+        // First at once, then later and later into the copy.
+        child.stderr?.on('data', (chunk: Buffer) => {
+          if (/^messages:/m.test(chunk.toString())) setTimeout(resolve, sinceCopying);
+        });
+        if (wait < 200) setTimeout(resolve, wait);
+        void ending.then(() => {
+          resolve();
+        });
+      });
+      if (wait >= 200) sinceCopying += 15;
+      if (child.exitCode === null) {
+        child.kill('SIGKILL');
+        kills += 1;
+      }
+      const { code, stderr } = await ending;
+      if (code === 0) break;
+      expect(stderr.replaceAll(/^\w+: [\d,]+ of .*\n/gm, '')).toBe('');
+    }
+    expect(kills).toBeGreaterThan(4);
+    expect(JSON.parse((await segue(other, 'status', '--json')).stdout)).toMatchObject({
+      stage: 'VERIFIED',
+      legacyMessages: rows,
+      migratedMessages: rows,
+      quarantinedMessages: 0,
+      mismatches: 0,
+    });
+  });
+});
+
+describe('the command line', () => {
+  const failing = async (
+    environment: Record<string, string>,
+    ...args: string[]
+  ): Promise<string> => {
+    const { code, stdout, stderr } = await segue(environment, ...args);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    return stderr;
+  };
+
+  it('says what is wrong with a database, and makes none', async () => {
+    expect(await failing({ DATABASE_URL: 'sqlite:/nowhere/chat.sqlite' }, 'inspect')).toBe(
+      'DATABASE_NOT_FOUND: There is no file /nowhere/chat.sqlite: DATABASE_URL says sqlite:/nowhere/chat.sqlite. Nothing was made.\n',
+    );
+    expect(await failing({ DATABASE_URL: 'sqlite:/tmp' }, 'inspect')).toMatch(
+      /^DATABASE_NOT_FOUND: \/tmp is not a file/,
+    );
+    const unreachable = await failing(
+      { DATABASE_URL: 'postgres://me:hush@127.0.0.1:1/chat' },
+      'inspect',
+    );
+    expect(unreachable).toMatch(
+      /^DATABASE_UNREACHABLE: postgres:\/\/127\.0\.0\.1:1\/chat cannot be reached \(ECONNREFUSED\)/,
+    );
+    expect(unreachable).not.toContain('hush');
+    const text = await emptyDatabase('sqlite');
+    if (text.engine === 'sqlite') await writeFile(text.path, 'not a database at all'.repeat(100));
+    expect(await failing({ DATABASE_URL: urlOf(text) }, 'inspect')).toMatch(
+      /^UNSUPPORTED_DATABASE: .* is not an SQLite database/,
+    );
+  });
+
+  it.each(ENGINES)('says which table or column is missing on %s', async (engine) => {
+    const rename = async (statement: string): Promise<DatabaseLocation> => {
+      const { location, database } = await legacyDatabase(engine, { messages: 3 });
+      await database.close();
+      await asOldApp(location, statement);
+      return location;
+    };
+    const table = await rename('ALTER TABLE messages RENAME TO chats');
+    expect(await failing({ DATABASE_URL: urlOf(table) }, 'inspect')).toMatch(
+      /^NO_SUCH_TABLE: .* has no table messages/,
+    );
+    const column = await rename('ALTER TABLE messages RENAME COLUMN content TO body');
+    for (const verb of ['inspect', 'serve'])
+      expect(await failing({ DATABASE_URL: urlOf(column) }, verb)).toMatch(
+        /NO_SUCH_COLUMN: The table messages has no column content; it has id, sender_id, .*body/,
+      );
+  });
+
+  it('gives errors to machines as JSON', async () => {
+    const { code, stderr } = await segue({ DATABASE_URL: 'sqlite:/nowhere/x' }, 'status', '--json');
+    expect(code).toBe(1);
+    expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'DATABASE_NOT_FOUND' } });
+  });
+
+  it('explains itself', async () => {
+    const { code, stdout } = await segue({}, '--help');
+    expect(code).toBe(0);
+    for (const verb of [
+      'serve',
+      'inspect',
+      'expand',
+      'backfill',
+      'verify',
+      'migrate',
+      'status',
+      'token',
+    ])
+      expect(stdout).toContain(verb);
+    expect((await segue({}, 'migrat')).code).toBe(1);
+  });
+});

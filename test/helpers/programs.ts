@@ -1,0 +1,103 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { atTheEnd } from './databases.js';
+
+const CLI = fileURLToPath(new URL('../../dist/src/cli.js', import.meta.url));
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+export interface Ended {
+  /** null when a signal ended it. */
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export type Environment = Readonly<Record<string, string>>;
+
+/** Runs the built command line to its end. */
+export function segue(environment: Environment, ...args: string[]): Promise<Ended> {
+  return finished(start(environment, CLI, ...args));
+}
+
+/** Starts a built program of ours, which is killed at the end of the tests if it still runs. */
+export function start(environment: Environment, script: string, ...args: string[]): ChildProcess {
+  const child = spawn(process.execPath, [script, ...args], {
+    cwd: environment.CWD ?? ROOT,
+    // Nothing of the developer's own settings decides how a test ends.
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, NO_COLOR: '1', ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  atTheEnd(async () => {
+    if (child.exitCode === null && child.signalCode === null) {
+      const gone = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGKILL');
+      await gone;
+    }
+  });
+  return child;
+}
+
+export function startCli(environment: Environment, ...args: string[]): ChildProcess {
+  return start(environment, CLI, ...args);
+}
+
+export function finished(child: ChildProcess): Promise<Ended> {
+  let [stdout, stderr] = ['', ''];
+  child.stdout?.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => {
+      resolve({ code, stdout, stderr });
+    });
+  });
+}
+
+/** Starts a server on a free port; resolves with its address once it listens. */
+export async function serve(
+  environment: Environment,
+): Promise<{ url: string; child: ChildProcess }> {
+  const child = startCli({ PORT: '0', ...environment }, 'serve');
+  return { url: await addressIn(child), child };
+}
+
+/** The first address that a program prints. */
+export function addressIn(child: ChildProcess): Promise<string> {
+  let printed = '';
+  return new Promise((resolve, reject) => {
+    const read = (chunk: Buffer): void => {
+      printed += chunk.toString();
+      const url = /http:\/\/[\w.]+:\d+/.exec(printed)?.[0];
+      if (url !== undefined) resolve(url);
+    };
+    child.stdout?.on('data', read);
+    child.stderr?.on('data', read);
+    child.once('exit', (code) => {
+      reject(new Error(`The program ended with ${String(code)} before it listened:\n${printed}`));
+    });
+  });
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly data?: Record<string, unknown> | null;
+  readonly errors?: { message: string; extensions: { code: string } }[];
+}
+
+/** Asks a server, as an HTTP client does. */
+export async function ask(
+  url: string,
+  token: string | null,
+  query: string,
+  variables: Record<string, unknown> = {},
+): Promise<Answer> {
+  const response = await fetch(`${url}/graphql`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+    },
+    body: JSON.stringify({ query, variables }),
+  });
+  return { status: response.status, ...((await response.json()) as object) };
+}

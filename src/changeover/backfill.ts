@@ -109,9 +109,7 @@ class Backfill {
     await this.fenced((transaction) =>
       transaction.run('UPDATE changeover_state SET has_threads = true WHERE id = 1'),
     );
-    // The planner has never seen these tables filled: without this it may scan them for each row of a batch.
-    for (const statement of this.context.database.dialect.analyze('conversations'))
-      await this.session.run(statement);
+    await this.analyze('conversations', 'conversation_participants');
   }
 
   private async copyRows(begun: ChangeoverState): Promise<void> {
@@ -122,13 +120,22 @@ class Backfill {
       begun.migrated + begun.quarantined,
     );
     let size = FIRST_BATCH_ROWS;
-    for (;;) {
+    for (let batch = 1; ; batch += 1) {
       const started = performance.now();
       const rows = await this.fenced((transaction) => this.copyBatch(transaction, size, meter));
-      if (rows === 0) return;
+      if (rows === 0) break;
       meter.add(rows);
       size = nextSize(size, performance.now() - started);
+      if (batch === 1) await this.analyze('enhanced_messages');
     }
+    await this.analyze('enhanced_messages');
+  }
+
+  /** Where the planner has never seen a table filled, it may read all of it for each row of a batch. */
+  private async analyze(...tables: string[]): Promise<void> {
+    for (const table of tables)
+      for (const statement of this.context.database.dialect.analyze(table))
+        await this.session.run(statement);
   }
 
   /** Copies the newest `size` rows that are not copied yet; returns their number, 0 at the end. */

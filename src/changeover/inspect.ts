@@ -81,11 +81,11 @@ async function countIrregular(
   const irregular: Record<string, number> = {};
   const now = Date.now() * 1000;
   for (let after = LOWEST_ID; after !== HIGHEST_ID;) {
-    const [end] = await database.reader.all<{ id: string }>(rows.rangeEnd, {
+    const [end] = await database.reader.all<{ range_end: string }>(rows.rangeEnd, {
       after,
       size: ROWS_PER_RANGE,
     });
-    const upTo = end?.id ?? HIGHEST_ID;
+    const upTo = end?.range_end ?? HIGHEST_ID;
     const counts = await database.reader.all<{ rule: string; count: number | string }>(statement, {
       after,
       upTo,

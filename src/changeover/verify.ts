@@ -160,8 +160,8 @@ async function compareRange(
   quarantined: number;
   mismatches: Mismatch[];
 }> {
-  const [end] = await reader.all<{ id: string }>(rows.rangeEnd, { after, size: ROWS_PER_RANGE });
-  const range = { after, upTo: end?.id ?? HIGHEST_ID };
+  const [end] = await reader.all<{ range_end: string }>(rows.rangeEnd, { after, size: ROWS_PER_RANGE });
+  const range = { after, upTo: end?.range_end ?? HIGHEST_ID };
   const [counts] = await reader.all<Record<'legacy' | 'migrated' | 'quarantined', number | string>>(
     sql.count,
     range,

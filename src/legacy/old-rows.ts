@@ -26,7 +26,7 @@ export interface OldRows {
   readonly names: LegacyExpressions & { readonly conversationId: string };
   /** A statement for lowest and highest id and the number of rows, as `{low, high, count}`. */
   readonly bounds: string;
-  /** A statement for the id of the `:size`-th row above `:after`, as `{id}`; no row: fewer are left. */
+  /** A statement for the id of the `:size`-th row above `:after`, as `{range_end}`; no row: fewer are left. */
   readonly rangeEnd: string;
   /** The columns behind an alias. */
   of(alias: string): LegacyExpressions & { readonly conversationId: string };
@@ -45,7 +45,8 @@ export function oldRows(dialect: Dialect, { messages }: LegacyMapping): OldRows 
     table,
     names,
     bounds: `SELECT CAST(min(${names.id}) AS text) AS low, CAST(max(${names.id}) AS text) AS high, count(*) AS count FROM ${table}`,
-    rangeEnd: `SELECT CAST(${names.id} AS text) AS id FROM ${table}
+    // The result must not be called as the column is: ORDER BY would mean the text.
+    rangeEnd: `SELECT CAST(${names.id} AS text) AS range_end FROM ${table}
       WHERE ${names.id} > CAST(:after AS bigint) ORDER BY ${names.id} LIMIT 1 OFFSET :size - 1`,
     of: (alias) => under(`${alias}.`),
   };

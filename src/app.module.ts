@@ -43,6 +43,7 @@ export class AppModule {
           // The schema is public, and GraphiQL is part of the product.
           introspection: true,
           includeStacktraceInErrorResponses: false,
+          persistedQueries: false,
           parseOptions: { maxLexicalTokens: MOST_TOKENS },
           formatError,
         }),

@@ -73,7 +73,7 @@ async function listen(app: NestFastifyApplication, { port, host }: Config): Prom
     await app.listen(port, host);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
-    if (code !== 'EADDRINUSE' && code !== 'EACCES' && code !== 'EADDRNOTAVAIL') throw error;
+    if (!/^(EADDRINUSE|EACCES|EADDRNOTAVAIL|ENOTFOUND|EAI_\w+)$/.test(code ?? '')) throw error;
     await app.close();
     throw new SegueError(
       'BAD_CONFIG',

@@ -2,7 +2,7 @@ import type { Queryable, Session } from '../database/database.js';
 import { SegueError } from '../errors/segue-error.js';
 import type { ChangeoverContext } from './context.js';
 import { type CopySql, copySql } from './copy-sql.js';
-import { type Bounds, oldRows } from '../legacy/old-rows.js';
+import { type Bounds, LOWEST_ID, oldRows } from '../legacy/old-rows.js';
 import { Lease } from './lease.js';
 import { Meter } from './progress.js';
 import { type ChangeoverState, changeStage, getState, readState } from './stage.js';
@@ -161,9 +161,9 @@ class Backfill {
       );
     if (state.fillsLink) await transaction.run(this.sql.link, ids);
     await transaction.run(
-      `UPDATE changeover_state SET done_above = CAST(:low AS bigint) - 1, migrated = migrated + :migrated,
+      `UPDATE changeover_state SET done_above = CASE WHEN CAST(:low AS bigint) > CAST(:lowest AS bigint) THEN CAST(:low AS bigint) - 1 END, migrated = migrated + :migrated,
          quarantined = quarantined + :quarantined, rows_per_second = :rate, changed_at = ${this.now} WHERE id = 1`,
-      { low: ids.low, migrated, quarantined, rate: meter.rowsPerSecond },
+      { low: ids.low, lowest: LOWEST_ID, migrated, quarantined, rate: meter.rowsPerSecond },
     );
     return rows;
   }

@@ -41,8 +41,8 @@ export function copySql(dialect: Dialect, mapping: LegacyMapping): CopySql {
       WHERE ${inRange(m.id)} AND ${regular.predicate}
       ORDER BY ${m.id}`,
     quarantine: `INSERT INTO changeover_quarantine (legacy_id, reason, detail, sender_id, recipient_id, group_id, quarantined_at)
-      SELECT ${m.id}, 'irregular', ${regular.complaint}, ${dialect.textOf(m.senderId)}, ${dialect.textOf(m.recipientId)},
-        ${dialect.textOf(m.groupId)}, ${dialect.now}
+      SELECT ${m.id}, 'irregular', ${regular.complaint}, ${dialect.keyText(m.senderId)}, ${dialect.keyText(m.recipientId)},
+        ${dialect.keyText(m.groupId)}, ${dialect.now}
       FROM ${regular.from}
       WHERE ${inRange(m.id)} AND (${regular.predicate}) IS NOT TRUE`,
     link: `UPDATE ${rows.table} SET ${rows.names.conversationId} = e.conversation_id

@@ -1,7 +1,7 @@
 import { SegueError } from '../errors/segue-error.js';
 import { OWN_TABLE_NAMES } from '../database/migrations/migrations.js';
 import type { ChangeoverContext } from './context.js';
-import { checkNamesAreFree, checkShape, hasTable, isEmpty } from './shape.js';
+import { checkNamesAreFree, checkShape, hasTable, isEmpty, type OldTrigger } from './shape.js';
 import { changeStage, readState, type Stage } from './stage.js';
 
 export interface ExpandOptions {
@@ -23,7 +23,7 @@ export async function expand(
 ): Promise<Stage> {
   const { stage } = await readState(database);
   if (stage !== 'LEGACY') return stage;
-  if (await isEmpty(database, mapping))
+  if (await isEmpty(database))
     throw new SegueError(
       'NO_SUCH_TABLE',
       `${database.shown} is empty: there is nothing to move. 'segue serve' sets a new chat up in it.`,
@@ -34,12 +34,11 @@ export async function expand(
     await checkNamesAreFree(database, mapping, OWN_TABLE_NAMES);
   await database.migrate();
 
-  const triggers = await database.reader.all<{ name: string; definition: string }>(
-    database.dialect.triggersOn,
-    { table: mapping.messages.table },
-  );
-  // Filling conversation_id would fire it, and what it does nobody asked for.
-  const fillsLink = !triggers.some(({ definition }) => firesOnAnyUpdate(definition));
+  const triggers = await database.reader.all<OldTrigger>(database.dialect.triggersOn, {
+    table: mapping.messages.table,
+  });
+  // What an old trigger does when conversation_id is filled, nobody asked for.
+  const fillsLink = !triggers.some(({ acts }) => Boolean(acts));
   await database.transaction(async (transaction) => {
     await transaction.run(
       'UPDATE changeover_state SET backup = :backup, fills_link = :fillsLink WHERE id = 1',
@@ -48,12 +47,4 @@ export async function expand(
     await changeStage(transaction, database.dialect.now, 'LEGACY', 'EXPANDED');
   });
   return 'EXPANDED';
-}
-
-/** Whether a trigger fires on an UPDATE of whatever column: `UPDATE OF a, b` does not. */
-export function firesOnAnyUpdate(definition: string): boolean {
-  const header = definition
-    .replaceAll(/--[^\n]*|\/\*[\s\S]*?\*\//g, ' ')
-    .split(/\bBEGIN\b|\bEXECUTE\b/i)[0];
-  return /\bUPDATE\s+(ON|OR)\b/i.test(header ?? '');
 }

@@ -1,8 +1,15 @@
-import { type Bounds, HIGHEST_ID, inRange, LOWEST_ID, oldRows } from '../legacy/old-rows.js';
+import {
+  type Bounds,
+  HIGHEST_ID,
+  inRange,
+  LOWEST_ID,
+  nextAfter,
+  oldRows,
+} from '../legacy/old-rows.js';
 import type { ChangeoverContext } from './context.js';
 import { Meter } from './progress.js';
 import { regularRows } from './regular-rows.js';
-import { checkShape, isEmpty } from './shape.js';
+import { checkShape, isEmpty, type OldTrigger } from './shape.js';
 import { readState, type Stage } from './stage.js';
 
 const ROWS_PER_RANGE = 50_000;
@@ -34,7 +41,7 @@ export async function inspect(context: ChangeoverContext): Promise<Inspection> {
   const { stage } = await readState(database);
   const [version] = await reader.all<{ version: string }>(dialect.version);
   const head = { database: database.shown, engine: version?.version ?? '', stage };
-  if (await isEmpty(database, mapping))
+  if (await isEmpty(database))
     return {
       ...head,
       empty: true,
@@ -53,7 +60,7 @@ export async function inspect(context: ChangeoverContext): Promise<Inspection> {
     );
     tables[table] = Number(row?.count);
   }
-  const triggers = await reader.all<{ name: string }>(dialect.triggersOn, {
+  const triggers = await reader.all<OldTrigger>(dialect.triggersOn, {
     table: mapping.messages.table,
   });
   return {
@@ -80,20 +87,20 @@ async function countIrregular(
   const meter = new Meter('inspection', total, report);
   const irregular: Record<string, number> = {};
   const now = Date.now() * 1000;
-  for (let after = LOWEST_ID; after !== HIGHEST_ID;) {
+  for (let from: string | null = LOWEST_ID; from !== null;) {
     const [end] = await database.reader.all<{ range_end: string }>(rows.rangeEnd, {
-      after,
+      from,
       size: ROWS_PER_RANGE,
     });
-    const upTo = end?.range_end ?? HIGHEST_ID;
+    const upTo: string = end?.range_end ?? HIGHEST_ID;
     const counts = await database.reader.all<{ rule: string; count: number | string }>(statement, {
-      after,
+      from,
       upTo,
       now,
     });
     for (const { rule, count } of counts) irregular[rule] = (irregular[rule] ?? 0) + Number(count);
     meter.add(end === undefined ? total % ROWS_PER_RANGE : ROWS_PER_RANGE);
-    after = upTo;
+    from = nextAfter(upTo);
   }
   return { lowId: bounds?.low ?? null, highId: bounds?.high ?? null, irregular };
 }

@@ -19,7 +19,7 @@ export async function setUpIfEmpty(
   const wasBegun =
     (await hasTable(database, migrationsTable)) &&
     !(await hasTable(database, mapping.messages.table));
-  if (!wasBegun && !(await isEmpty(database, mapping))) return stage;
+  if (!wasBegun && !(await isEmpty(database))) return stage;
   await database.migrate();
   await database.transaction((transaction) =>
     changeStage(transaction, database.dialect.now, 'LEGACY', 'CONTRACTED'),

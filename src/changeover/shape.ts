@@ -12,10 +12,18 @@ function addedColumnsOf({ users, messages }: LegacyMapping): { table: string; co
   ];
 }
 
-/** Whether none of the old app's tables is there: then there is no old side. */
-export async function isEmpty(database: Database, mapping: LegacyMapping): Promise<boolean> {
-  for (const { table } of tablesOf(mapping)) if (await hasTable(database, table)) return false;
-  return true;
+/** A trigger, rule or unchecked constraint of the old app's; `acts` when our filling a column would set it off. */
+export interface OldTrigger {
+  readonly name: string;
+  readonly acts: boolean | number;
+}
+
+/**
+ * Whether the database holds no table at all: then there is no old side. One that holds tables of something else is
+ * not empty, and not ours to fill.
+ */
+export async function isEmpty(database: Database): Promise<boolean> {
+  return (await database.reader.all(database.dialect.listTables)).length === 0;
 }
 
 export async function hasTable(database: Database, table: string): Promise<boolean> {
@@ -36,7 +44,19 @@ export async function checkShape(database: Database, mapping: LegacyMapping): Pr
     if (found.length === 0)
       throw new SegueError(
         'NO_SUCH_TABLE',
-        `${database.shown} has no table ${table}: is it the database of the old app, and the right one?`,
+        `${database.shown} has no table ${table}: is it the database of the old app, and the right one? ${await nameTables(database)}`,
+      );
+    const [strange] = await database.reader.all<{ schema: string }>(
+      database.dialect.strangeSchema,
+      {
+        table,
+      },
+    );
+    if (strange !== undefined)
+      throw new SegueError(
+        'UNSUPPORTED_DATABASE',
+        `The table ${table} lies in the schema ${strange.schema}, and new tables would be made in another one that comes first: ` +
+          `add ?options=-csearch_path%3D${encodeURIComponent(strange.schema)} to DATABASE_URL.`,
       );
     for (const column of Object.values(columns))
       if (
@@ -48,7 +68,7 @@ export async function checkShape(database: Database, mapping: LegacyMapping): Pr
           `The table ${table} has no column ${column}; it has ${found.map(({ name }) => name).join(', ')}.`,
         );
   }
-  await checkMessageTypes(database, mapping);
+  await checkTypes(database, mapping);
 }
 
 /**
@@ -60,39 +80,61 @@ export async function checkNamesAreFree(
   mapping: LegacyMapping,
   ownTables: readonly string[],
 ): Promise<void> {
-  for (const table of ownTables)
-    if (await hasTable(database, table))
+  for (const table of ownTables) {
+    const [row] = await database.reader.all<{ present: number | string }>(
+      database.dialect.isNameTaken,
+      { table },
+    );
+    if (Number(row?.present) > 0)
       throw new SegueError(
         'NAME_TAKEN',
-        `${database.shown} has a table ${table} already, which is not ours: rename it, or move its app elsewhere.`,
+        `${database.shown} has a table ${table} already, or something else of that name, which is not ours: rename it, or move its app elsewhere.`,
       );
+  }
   for (const { table, column } of addedColumnsOf(mapping))
-    if ((await describeTable(database, table)).some(({ name }) => name === column))
+    if (
+      (await describeTable(database, table)).some(
+        ({ name }) => name.toLowerCase() === column.toLowerCase(),
+      )
+    )
       throw new SegueError(
         'NAME_TAKEN',
         `The table ${table} has a column ${column} already, which is not ours: nothing was changed.`,
       );
 }
 
-async function checkMessageTypes(database: Database, { messages }: LegacyMapping): Promise<void> {
-  const { dialect } = database;
-  const columns = await describeTable(database, messages.table);
-  const find = (name: string): ColumnDescription | undefined =>
-    columns.find((column) => column.name === name);
+/** What the copy reads, and what the column has to hold for that. */
+async function checkTypes(database: Database, { users, messages }: LegacyMapping): Promise<void> {
+  const { readable } = database.dialect;
+  const wanted: [table: string, column: string, holds: keyof typeof readable][] = [
+    [users.table, users.columns.id, 'key'],
+    [messages.table, messages.columns.id, 'key'],
+    [messages.table, messages.columns.senderId, 'reference'],
+    [messages.table, messages.columns.recipientId, 'reference'],
+    [messages.table, messages.columns.groupId, 'reference'],
+    [messages.table, messages.columns.content, 'text'],
+    [messages.table, messages.columns.type, 'text'],
+    [messages.table, messages.columns.status, 'text'],
+    [messages.table, messages.columns.createdAt, 'time'],
+  ];
+  for (const [table, column, holds] of wanted) {
+    const found = (await describeTable(database, table)).find(({ name }) => name === column);
+    if (found === undefined) continue;
+    const isReadable = readable[holds].length === 0 || readable[holds].includes(found.type);
+    if (isReadable && (holds !== 'key' || Boolean(found.isKey))) continue;
+    throw new SegueError(
+      'UNSUPPORTED_DATABASE',
+      `${table}.${column} is ${found.type || 'without a type'}${holds === 'key' && !found.isKey ? ' and not the plain primary key' : ''}: ` +
+        `only ${holds === 'key' ? 'a primary key of type ' : ''}${readable[holds].join(' or ')} can be copied so far.`,
+    );
+  }
+}
 
-  const id = find(messages.columns.id);
-  if (id !== undefined && (!dialect.keyTypes.includes(id.type) || !id.isKey))
-    throw new SegueError(
-      'UNSUPPORTED_DATABASE',
-      `${messages.table}.${id.name} is ${id.type || 'without a type'}${id.isKey ? '' : ' and not the primary key'}: ` +
-        `it has to be a primary key of type ${dialect.keyTypes.join(' or ')}.`,
-    );
-  const time = find(messages.columns.createdAt);
-  if (time !== undefined && dialect.timeTypes.length > 0 && !dialect.timeTypes.includes(time.type))
-    throw new SegueError(
-      'UNSUPPORTED_DATABASE',
-      `${messages.table}.${time.name} is ${time.type}: only ${dialect.timeTypes.join(' or ')} can be copied so far.`,
-    );
+async function nameTables(database: Database): Promise<string> {
+  const tables = await database.reader.all<{ name: string }>(database.dialect.listTables);
+  return tables.length === 0
+    ? 'It has no tables.'
+    : `It has ${tables.map(({ name }) => name).join(', ')}.`;
 }
 
 async function describeTable(database: Database, table: string): Promise<ColumnDescription[]> {

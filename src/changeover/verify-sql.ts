@@ -3,7 +3,7 @@ import type { Dialect } from '../database/dialect.js';
 import { inverseOf } from '../legacy/inverse.js';
 import { inRange, LEGACY_COLUMNS, oldRows } from '../legacy/old-rows.js';
 
-/** The statements of the comparison; each is about the ids above `:after` up to `:upTo`, as text. */
+/** The statements of the comparison; each is about the ids from `:from` to `:upTo`, as text. */
 export interface VerifySql {
   /** Rows on each side, as `{legacy, migrated, quarantined}`. */
   readonly count: string;

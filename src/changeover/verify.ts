@@ -2,7 +2,14 @@ import type { Queryable } from '../database/database.js';
 import { SegueError } from '../errors/segue-error.js';
 import { VERSION } from '../version.js';
 import type { ChangeoverContext } from './context.js';
-import { type Bounds, HIGHEST_ID, LOWEST_ID, oldRows, type OldRows } from '../legacy/old-rows.js';
+import {
+  type Bounds,
+  HIGHEST_ID,
+  LOWEST_ID,
+  nextAfter,
+  oldRows,
+  type OldRows,
+} from '../legacy/old-rows.js';
 import { Meter } from './progress.js';
 import { changeStage, getState, hasReached, readState } from './stage.js';
 import { verifySql, type VerifySql } from './verify-sql.js';
@@ -125,18 +132,24 @@ async function compare(
   const meter = new Meter('comparison', Number(bounds?.count ?? 0), report);
   const found: Mismatch[] = [];
   let [legacyMessages, migratedMessages, quarantinedMessages, mismatches] = [0, 0, 0, 0];
-  let after = LOWEST_ID;
   // The last range has no upper end: it also holds copies of old rows that are not there any more.
-  while (after !== HIGHEST_ID) {
-    const range = await database.snapshot((reader) => compareRange(reader, rows, sql, after));
+  for (let from: string | null = LOWEST_ID; from !== null;) {
+    const start: string = from;
+    const range = await database.snapshot((reader) => compareRange(reader, rows, sql, start));
     legacyMessages += range.legacy;
     migratedMessages += range.migrated;
     quarantinedMessages += range.quarantined;
     mismatches += range.mismatches.length;
     found.push(...range.mismatches.slice(0, LISTED - found.length));
-    after = range.upTo;
+    from = nextAfter(range.upTo);
     meter.add(range.legacy);
   }
+  const [counted] = await database.reader.all<Bounds>(rows.bounds);
+  if (Number(counted?.count) !== legacyMessages)
+    throw new SegueError(
+      'NOT_VERIFIED',
+      `The old table has ${Number(counted?.count)} rows, and ${legacyMessages} were compared: the old app wrote meanwhile. Run 'segue verify' while it rests.`,
+    );
   return {
     legacyMessages,
     migratedMessages,
@@ -152,7 +165,7 @@ async function compareRange(
   reader: Queryable,
   rows: OldRows,
   sql: VerifySql,
-  after: string,
+  from: string,
 ): Promise<{
   upTo: string;
   legacy: number;
@@ -160,8 +173,11 @@ async function compareRange(
   quarantined: number;
   mismatches: Mismatch[];
 }> {
-  const [end] = await reader.all<{ range_end: string }>(rows.rangeEnd, { after, size: ROWS_PER_RANGE });
-  const range = { after, upTo: end?.range_end ?? HIGHEST_ID };
+  const [end] = await reader.all<{ range_end: string }>(rows.rangeEnd, {
+    from,
+    size: ROWS_PER_RANGE,
+  });
+  const range = { from, upTo: end?.range_end ?? HIGHEST_ID };
   const [counts] = await reader.all<Record<'legacy' | 'migrated' | 'quarantined', number | string>>(
     sql.count,
     range,

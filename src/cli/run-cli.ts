@@ -8,6 +8,7 @@ import { inspect } from '../changeover/inspect.js';
 import { status } from '../changeover/status.js';
 import { type Verification, verify } from '../changeover/verify.js';
 import { type Config, readConfig } from '../config/config.js';
+import { explainDatabaseError } from '../database/database-errors.js';
 import { openDatabase } from '../database/open-database.js';
 import { messageOf, SegueError } from '../errors/segue-error.js';
 import { schemaOf } from '../schema.js';
@@ -141,6 +142,8 @@ async function withContext(
   const database = await openDatabase(config.database, schema, { switchToWal: wal === true });
   const bar = new ProgressBar(!json);
   try {
+    // The mode is settled when something is written; asked for, it is settled in any case.
+    if (wal === true) await database.transaction(() => Promise.resolve());
     await work({
       database,
       mapping: config.mapping,
@@ -164,7 +167,7 @@ function expandOptions(
   { migrationsTable }: CliContext,
   { backup }: ExpandFlags,
 ): { backup: string | null; migrationsTable: string } {
-  if (backup === undefined)
+  if (backup === undefined || backup === '')
     throw new SegueError(
       'BAD_USER_INPUT',
       'Say --backup NAME, with the name of what you would restore, or --no-backup. Nothing was changed.',
@@ -187,10 +190,11 @@ function output<Value>(json: boolean, value: Value, show: (value: Value) => stri
 }
 
 function fail(error: unknown, json: boolean): void {
-  const code = error instanceof SegueError ? error.code : 'INTERNAL';
-  if (json)
-    process.stderr.write(`${JSON.stringify({ error: { code, message: messageOf(error) } })}\n`);
-  else process.stderr.write(`${code}: ${messageOf(error)}\n`);
+  const explained = explainDatabaseError(error);
+  const code = explained?.code ?? 'INTERNAL';
+  const message = messageOf(explained ?? error);
+  if (json) process.stderr.write(`${JSON.stringify({ error: { code, message } })}\n`);
+  else process.stderr.write(`${code}: ${message}\n`);
   // A fault of ours is worth its place; a person's mistake is not.
   if (code === 'INTERNAL' && error instanceof Error) process.stderr.write(`${error.stack ?? ''}\n`);
 }

@@ -61,11 +61,31 @@ export function parseDatabaseUrl(value: string): DatabaseLocation {
   }
   if (/^postgres(ql)?:\/\//.test(value)) {
     const url = URL.canParse(value) ? new URL(value) : undefined;
-    if (url === undefined || url.pathname.length < 2)
-      throw wrong('DATABASE_URL', 'postgres://…', 'postgres://USER@HOST:PORT/DATABASE');
+    // An @ behind the host is the end of a password with a / in it: the rest of it must not be shown.
+    const isWhole = url !== undefined && url.pathname.length > 1 && !url.pathname.includes('@');
+    if (!isWhole || !isDecodable(url.href))
+      throw wrong(
+        'DATABASE_URL',
+        'postgres://…',
+        'postgres://USER:PASSWORD@HOST:PORT/DATABASE, with /, %, ? and # of a password written as %2F, %25, %3F and %23',
+      );
     return { engine: 'postgres', url: value, shown: `postgres://${url.host}${url.pathname}` };
   }
-  throw wrong('DATABASE_URL', value, 'sqlite:PATH or postgres://USER@HOST:PORT/DATABASE');
+  // Whatever it is, it may hold a password: only its beginning is shown.
+  throw wrong(
+    'DATABASE_URL',
+    `${/^\w{1,20}:/.exec(value)?.[0] ?? ''}…`,
+    'sqlite:PATH or postgres://USER@HOST:PORT/DATABASE',
+  );
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function checkTimezone(value: string | undefined): void {

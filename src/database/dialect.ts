@@ -38,6 +38,9 @@ export interface Dialect {
   lesser(a: string, b: string): string;
   greater(a: string, b: string): string;
 
+  /** The whole number that an old comparison with a number may take a value for, as text: a key to look it up by. */
+  keyText(expression: string): string;
+
   /** The value's own text, compared byte by byte; null stays null. */
   textOf(expression: string): string;
 
@@ -56,7 +59,7 @@ export interface Dialect {
   /** True when the old time is in the form that `legacyTime` writes, so that it can be rebuilt exactly. */
   isCanonicalTime(expression: string): string;
 
-  /** A canonical old time as an instant (microseconds, UTC). */
+  /** A canonical old time as an instant (microseconds, UTC); null or nonsense for any other, never an error. */
   instantOf(expression: string): string;
 
   /** The inverse of `instantOf`: the old column's own value for an instant. */
@@ -71,17 +74,28 @@ export interface Dialect {
   /** The database's clock as an instant: processes on several machines agree on it. */
   readonly now: string;
 
-  /** Types of key and time columns in the old table of messages that the copy knows how to read. */
-  readonly keyTypes: readonly string[];
-  readonly timeTypes: readonly string[];
+  /** Declared types that the copy knows how to read, by what a column holds. Empty: any, each row is looked at. */
+  readonly readable: Readonly<Record<'key' | 'reference' | 'text' | 'time', readonly string[]>>;
 
   /** Whether a table of this name is there, as one row `{present}` with 1 or 0; `:table` is its name. */
   readonly hasTable: string;
 
+  /** The same of anything that would keep a table of this name from being made. */
+  readonly isNameTaken: string;
+
+  /** The tables of the database, as rows `{name}`. */
+  readonly listTables: string;
+
+  /** The schema of the table `:table`, as `{schema}`, where new tables would be made in another one; else no row. */
+  readonly strangeSchema: string;
+
   /** Describes a table's columns, as rows of `ColumnDescription`; `:table` is its name. */
   readonly describeTable: string;
 
-  /** Statement for the triggers on a table, as rows `{name, definition}`; `:table` is its name. */
+  /**
+   * What would act when a column of ours is filled in the table `:table`, or is an old trigger at all: rows
+   * `{name, acts}`. In doubt it acts.
+   */
   readonly triggersOn: string;
 
   /** Reads the version of the engine, as one row `{version}`. */

@@ -15,6 +15,7 @@ export const ERROR_CODES = {
   BAD_CONFIG: 'A setting has a value that it cannot take.',
   DATABASE_NOT_FOUND: 'There is no database where the setting points.',
   DATABASE_UNREACHABLE: 'The database server cannot be reached, or refuses the login.',
+  NOT_PERMITTED: 'A right to the database, its file or its folder is missing.',
   UNSUPPORTED_DATABASE: 'The database is there, but not of a shape that can be moved.',
   NO_SUCH_TABLE: 'An old table that the mapping names is missing.',
   NO_SUCH_COLUMN: 'An old column that the mapping names is missing.',
@@ -22,7 +23,7 @@ export const ERROR_CODES = {
   WRONG_STAGE: 'The verb does not fit the stage of the changeover.',
   RUNNER_ACTIVE: 'Another process is running the changeover.',
   LEASE_LOST: 'This process lost its lease to another one and stopped.',
-  LOCK_TIMEOUT: 'A table stayed locked by others for too long.',
+  LOCK_TIMEOUT: 'A table, or a database file, stayed locked by others for too long.',
   NOT_VERIFIED: 'The comparison of both sides found differences.',
   WOULD_LOSE_ROWS: 'A step back was refused, because rows would be lost by it.',
 } as const;

@@ -106,13 +106,18 @@ function present(row: LegacyRow): LegacyMessage {
   return {
     id: toInt('id', row.id),
     sender_id: toInt('sender_id', row.sender_id),
-    recipient_id: row.recipient_id === null ? null : toInt('recipient_id', row.recipient_id),
-    group_id: row.group_id === null ? null : toInt('group_id', row.group_id),
+    recipient_id: toIntOrNull('recipient_id', row.recipient_id),
+    group_id: toIntOrNull('group_id', row.group_id),
     content: toText(row.content),
     type: row.type,
     status: row.status,
     created_at: row.created_at,
   };
+}
+
+/** Null for what is no whole number: '' and the like name nobody. */
+function toIntOrNull(column: string, text: string | null): number | null {
+  return text !== null && /^-?\d+$/.test(text) ? toInt(column, text) : null;
 }
 
 function toInt(column: string, text: string): number {

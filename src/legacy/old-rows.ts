@@ -26,7 +26,7 @@ export interface OldRows {
   readonly names: LegacyExpressions & { readonly conversationId: string };
   /** A statement for lowest and highest id and the number of rows, as `{low, high, count}`. */
   readonly bounds: string;
-  /** A statement for the id of the `:size`-th row above `:after`, as `{range_end}`; no row: fewer are left. */
+  /** A statement for the id of the `:size`-th row from `:from` on, as `{range_end}`; no row: fewer are left. */
   readonly rangeEnd: string;
   /** The columns behind an alias. */
   of(alias: string): LegacyExpressions & { readonly conversationId: string };
@@ -47,7 +47,7 @@ export function oldRows(dialect: Dialect, { messages }: LegacyMapping): OldRows 
     bounds: `SELECT CAST(min(${names.id}) AS text) AS low, CAST(max(${names.id}) AS text) AS high, count(*) AS count FROM ${table}`,
     // The result must not be called as the column is: ORDER BY would mean the text.
     rangeEnd: `SELECT CAST(${names.id} AS text) AS range_end FROM ${table}
-      WHERE ${names.id} > CAST(:after AS bigint) ORDER BY ${names.id} LIMIT 1 OFFSET :size - 1`,
+      WHERE ${names.id} >= CAST(:from AS bigint) ORDER BY ${names.id} LIMIT 1 OFFSET :size - 1`,
     of: (alias) => under(`${alias}.`),
   };
 }
@@ -63,7 +63,12 @@ export interface Bounds {
 export const LOWEST_ID = '-9223372036854775808';
 export const HIGHEST_ID = '9223372036854775807';
 
-/** Whether an id lies in the range above `:after` up to `:upTo`. */
+/** Whether an id lies in the range from `:from` to `:upTo`, both included. */
 export function inRange(id: string): string {
-  return `${id} > CAST(:after AS bigint) AND ${id} <= CAST(:upTo AS bigint)`;
+  return `${id} BETWEEN CAST(:from AS bigint) AND CAST(:upTo AS bigint)`;
+}
+
+/** Where the range after this one begins; null after the last one. */
+export function nextAfter(upTo: string): string | null {
+  return upTo === HIGHEST_ID ? null : String(BigInt(upTo) + 1n);
 }

@@ -1,6 +1,7 @@
 import type { GraphQLFormattedError } from 'graphql';
 import { GraphQLError } from 'graphql';
 import { Logger } from '@nestjs/common';
+import { explainDatabaseError } from '../database/database-errors.js';
 import { type ErrorCode, messageOf, SegueError } from '../errors/segue-error.js';
 
 const logger = new Logger('GraphQL');
@@ -15,10 +16,6 @@ const CALLER_CODES = new Set([
   'PERSISTED_QUERY_NOT_FOUND',
   'PERSISTED_QUERY_NOT_SUPPORTED',
 ]);
-
-/** What the engines say when the database is gone, full of connections, or locked by others. */
-const UNAVAILABLE =
-  /ECONNREFUSED|ECONNRESET|EPIPE|ENOENT.*\.s\.PGSQL|SQLITE_BUSY|SQLITE_CANTOPEN|Connection terminated|connection timeout|the database system is|terminating connection|too many clients/i;
 
 /** Every error that leaves by GraphQL: a code of the closed list and a sentence, never SQL or a stack. */
 export function formatError(
@@ -36,10 +33,18 @@ export function formatError(
       extensions: { code: formatted.extensions?.code },
     };
   }
+  // graphql-js says so of an operation that the schema has no type for, without a code of its own.
+  if (/^Schema is not configured to execute \w+ operation/.test(formatted.message))
+    return withCode(
+      formatted,
+      'BAD_USER_INPUT',
+      `${formatted.message}: this server has queries only so far.`,
+    );
   logger.error(messageOf(original), original instanceof Error ? original.stack : undefined);
-  return UNAVAILABLE.test(messageOf(original))
-    ? withCode(formatted, 'UNAVAILABLE', 'The database does not answer at the moment: try again.')
-    : withCode(formatted, 'INTERNAL', 'The server failed; its log says why. Nothing was changed.');
+  const explained = explainDatabaseError(original);
+  return explained === null
+    ? withCode(formatted, 'INTERNAL', 'The server failed; its log says why. Nothing was changed.')
+    : withCode(formatted, explained.code, explained.message);
 }
 
 function withCode(

@@ -1,6 +1,7 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { SegueError } from '../../errors/segue-error.js';
 import type { EngineName } from '../dialect.js';
+import { dialectOf } from '../dialects.js';
 import { addedColumns, createOldTable, type OldTable } from '../old-table.js';
 import { postgresTables } from './postgres-tables.js';
 import { sqliteTables } from './sqlite-tables.js';
@@ -97,9 +98,19 @@ async function missingTables(
   runner: QueryRunner,
   tables: readonly OldTable[],
 ): Promise<OldTable[]> {
+  const { driver } = runner.connection;
+  const { hasTable } = dialectOf(driver.options.type === 'sqlite' ? 'sqlite' : 'postgres');
   const missing: OldTable[] = [];
-  for (const table of tables)
-    if (!(await runner.hasTable(table.mapping.table))) missing.push(table);
+  for (const table of tables) {
+    // Not TypeORM's hasTable, which minds the case of a name on SQLite, where ALTER TABLE does not.
+    const [statement, values] = driver.escapeQueryWithParameters(
+      hasTable,
+      { table: table.mapping.table },
+      {},
+    );
+    const [row] = (await runner.query(statement, values)) as { present: number | string }[];
+    if (Number(row?.present) === 0) missing.push(table);
+  }
   return missing;
 }
 

@@ -4,6 +4,7 @@ import { DataSource, type DataSourceOptions, type QueryRunner } from 'typeorm';
 import { messageOf, SegueError } from '../../errors/segue-error.js';
 import type { Database, Parameters, Queryable, Session } from '../database.js';
 import { type OpenTransaction, runTransaction } from '../open-transaction.js';
+import { codeOf } from '../database-errors.js';
 import type { Schema } from '../schema.js';
 import { revertMigrations, runMigrations } from '../migration-run.js';
 import { SilentLogger } from '../silent-logger.js';
@@ -54,16 +55,21 @@ export function postgresDataSourceOptions(
   settings: readonly string[] = [],
   poolSize = WRITERS,
 ): DataSourceOptions {
+  // Left in the URL, the operator's own options would be taken instead of ours, without a word.
+  const target = new URL(url);
+  const own = target.searchParams.get('options') ?? '';
+  target.searchParams.delete('options');
+  const all = [...SESSION, ...settings].map((setting) => `-c ${setting}`);
   return {
     type: 'postgres',
-    url,
+    url: own === '' ? url : target.href,
     poolSize,
     applicationName: 'segue',
     connectTimeoutMS: 5_000,
     installExtensions: false,
     // Generated keys by gen_random_uuid(), which needs no extension since PostgreSQL 13.
     uuidExtension: 'pgcrypto',
-    extra: { options: [...SESSION, ...settings].map((setting) => `-c ${setting}`).join(' ') },
+    extra: { options: [own, ...all].join(' ') },
     entities: [...schema.entities],
     migrations: [...schema.migrations],
     migrationsTableName: schema.migrationsTable,
@@ -214,7 +220,7 @@ async function withRunner<Result>(
     await runner.release();
     throw new SegueError(
       'UNAVAILABLE',
-      `The database does not accept a connection at the moment (${sqlState(error) ?? messageOf(error)}): try again.`,
+      `The database does not accept a connection at the moment (${codeOf(error) ?? messageOf(error)}): try again.`,
       { cause: error },
     );
   }
@@ -237,7 +243,7 @@ async function connect(
   try {
     return await source.initialize();
   } catch (error) {
-    const code = sqlState(error);
+    const code = codeOf(error);
     if (code === '3D000')
       throw new SegueError(
         'DATABASE_NOT_FOUND',
@@ -275,7 +281,7 @@ async function retryWhileLocked(work: () => Promise<void>): Promise<void> {
       await work();
       return;
     } catch (error) {
-      if (sqlState(error) !== LOCK_NOT_AVAILABLE) throw error;
+      if (codeOf(error) !== LOCK_NOT_AVAILABLE) throw error;
       if (attempt === DDL_ATTEMPTS)
         throw new SegueError(
           'LOCK_TIMEOUT',
@@ -286,11 +292,4 @@ async function retryWhileLocked(work: () => Promise<void>): Promise<void> {
       await sleep(DDL_PAUSE_MS.least + Math.random() * DDL_PAUSE_MS.spread);
     }
   }
-}
-
-/** The server's five letters for an error, or the system's word when there was no server. */
-function sqlState(error: unknown): string | undefined {
-  if (typeof error !== 'object' || error === null) return undefined;
-  const { code, driverError } = error as { code?: unknown; driverError?: unknown };
-  return typeof code === 'string' ? code : sqlState(driverError);
 }

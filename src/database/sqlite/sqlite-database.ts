@@ -220,11 +220,14 @@ async function openWriter(options: SqliteOptions): Promise<DataSource> {
 async function settleJournalMode(connection: Queryable, options: SqliteOptions): Promise<void> {
   const mode = await pragma(connection, 'journal_mode');
   if (mode === 'wal') return;
-  if (!options.switchToWal)
+  const [tables] = await connection.all<{ count: number }>(
+    'SELECT count(*) AS count FROM sqlite_master',
+  );
+  if (!options.switchToWal && tables?.count !== 0)
     throw new SegueError(
       'UNSUPPORTED_DATABASE',
       `${options.path} has journal mode ${mode}; writing beside an old app needs WAL. ` +
-        `'segue expand --wal' switches it (the mode stays with the file), or the old app does.`,
+        `'segue migrate --wal' switches it (the mode stays with the file), or the old app does.`,
     );
   await connection.all('PRAGMA journal_mode = WAL');
 }

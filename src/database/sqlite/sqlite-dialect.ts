@@ -17,15 +17,19 @@ export const sqliteDialect: Dialect = {
   name: (identifier) => `"${identifier.replaceAll('"', '""')}"`,
   lesser: (a, b) => `min(${a}, ${b})`,
   greater: (a, b) => `max(${a}, ${b})`,
+  // Too many are found rather than too few: '12ab' is 12 here, and the old condition is asked again of each row.
+  keyText: (expression) => `CAST(CAST(${expression} AS INTEGER) AS TEXT)`,
   // The column may have been declared with a collation of its own; a cast does not take it off.
   textOf: (expression) => `CAST(${expression} AS TEXT) COLLATE BINARY`,
   // Values of one type class under BINARY are equal only when their bytes are.
   identical: (a, b) => `(typeof(${a}) = typeof(${b}) AND ${a} IS ${b} COLLATE BINARY)`,
   isInteger: (expression) => `typeof(${expression}) = 'integer'`,
   isText: (expression) => `typeof(${expression}) = 'text'`,
-  // datetime() turns 2011-02-31 into 2011-03-03 and reads 'now': only what comes back unchanged is canonical.
+  // 2011-02-31 is read as 2011-03-03, 24:00:00 as the next day, 'now' as now: only what comes back unchanged is
+  // canonical. The order of texts is that of times from year 0 on (a text
+  // is cast for that, or the column's affinity would make the year a number).
   isCanonicalTime: (expression) =>
-    `(typeof(${expression}) = 'text' AND datetime(${expression}) IS ${expression} COLLATE BINARY)`,
+    `(typeof(${expression}) = 'text' AND CAST(${expression} AS TEXT) >= '0000' AND datetime(unixepoch(${expression}), 'unixepoch') IS ${expression} COLLATE BINARY)`,
   instantOf: (expression) => `(unixepoch(${expression}) * 1000000)`,
   legacyTime: (instant) => `datetime(${instant} / 1000000, 'unixepoch')`,
   // Both numbers as text of one width, so that the smallest text is the first pair. A bare column beside min() is
@@ -39,13 +43,19 @@ export const sqliteDialect: Dialect = {
   // ANALYZE would leave sqlite_stat1 behind, and with it other plans for the old app.
   analyze: () => [],
   now: `CAST(unixepoch('subsec') * 1000000 AS INTEGER)`,
-  // Only INTEGER PRIMARY KEY is the rowid: never null, never text.
-  keyTypes: ['integer'],
-  // The declared type says nothing of the values: each row is looked at.
-  timeTypes: [],
+  // Only INTEGER PRIMARY KEY is the rowid: never null, never text. Other declared types say nothing of the values.
+  readable: { key: ['integer'], reference: [], text: [], time: [] },
   hasTable: `SELECT count(*) AS present FROM sqlite_master WHERE type = 'table' AND name = :table COLLATE NOCASE`,
-  describeTable: `SELECT name, lower(type) AS type, pk = 1 AND (SELECT max(pk) FROM pragma_table_info(:table)) = 1 AS "isKey"
+  isNameTaken: `SELECT count(*) AS present FROM sqlite_master WHERE name = :table COLLATE NOCASE`,
+  listTables: `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name`,
+  strangeSchema: `SELECT NULL AS schema WHERE :table IS NULL`,
+  // INTEGER PRIMARY KEY DESC and keys of WITHOUT ROWID tables have an index of their own: they are not the rowid.
+  describeTable: `SELECT name, lower(type) AS type,
+      pk = 1 AND NOT EXISTS (SELECT 1 FROM pragma_index_list(:table) WHERE origin = 'pk') AS "isKey"
     FROM pragma_table_info(:table)`,
-  triggersOn: `SELECT name, sql AS definition FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :table ORDER BY name`,
+  // Read without a parser, so that neither a comment nor a quoted name can hide it: a trigger does not act on an
+  // UPDATE of our column when its text has no UPDATE but followed by OF.
+  triggersOn: `SELECT name, replace(lower(sql), 'update of ', '') LIKE '%update%' AS acts FROM sqlite_master
+    WHERE type = 'trigger' AND tbl_name = :table COLLATE NOCASE ORDER BY name`,
   version: `SELECT 'SQLite ' || sqlite_version() AS version`,
 };

@@ -3,9 +3,10 @@ import { renderGraphiQL } from '@graphql-yoga/render-graphiql';
 import type { FastifyInstance } from 'fastify';
 
 /** What the editor opens on: it works without a token, and shows what there is to ask. */
-const FIRST_QUERY = `# What this server can be asked, and what is deprecated.
-# The old queries need a token, in the tab "Headers" below:
-#   {"authorization": "Bearer …"}       'segue token WHO' prints one
+const FIRST_QUERY = `# What this server can be asked.
+# The old queries need a token, which
+# 'segue token WHO' prints: write below, in Headers,
+#   {"authorization": "Bearer TOKEN"}
 query WhatCanIAsk {
   __schema {
     queryType {

@@ -116,24 +116,11 @@ export class SqliteDatabase implements Database {
   }
 
   migrate(): Promise<void> {
-    return this.queue.run(async () => {
-      const writer = await this.writer();
-      // One transaction for all of it: the DDL is short, and a second process finds all or nothing done.
-      await runTransaction(new SqliteConnection(writer), 'BEGIN IMMEDIATE', () =>
-        runMigrations(writer, 'none'),
-      );
-      await assertPragmas(new SqliteConnection(writer));
-    });
+    return this.changeTables((writer) => runMigrations(writer, 'none'));
   }
 
   revertAll(): Promise<void> {
-    return this.queue.run(async () => {
-      const writer = await this.writer();
-      await runTransaction(new SqliteConnection(writer), 'BEGIN IMMEDIATE', () =>
-        revertMigrations(writer, 'none'),
-      );
-      await assertPragmas(new SqliteConnection(writer));
-    });
+    return this.changeTables((writer) => revertMigrations(writer, 'none'));
   }
 
   async close(): Promise<void> {
@@ -142,6 +129,16 @@ export class SqliteDatabase implements Database {
     await this.queue.run(async () => {
       const writer = await this.writing;
       if (writer?.isInitialized === true) await writer.destroy();
+    });
+  }
+
+  /** One transaction for all of it: the DDL is short, and a second process finds all or nothing done. */
+  private changeTables(work: (writer: DataSource) => Promise<void>): Promise<void> {
+    return this.queue.run(async () => {
+      const writer = await this.writer();
+      const connection = new SqliteConnection(writer);
+      await runTransaction(connection, 'BEGIN IMMEDIATE', () => work(writer));
+      await assertPragmas(connection);
     });
   }
 

@@ -80,15 +80,18 @@ export class UsersService {
         `${JSON.stringify(phone)} is no phone number: it takes 4 to 15 digits, with or without + in front.`,
       );
     return this.database.transaction(async (transaction) => {
-      const select = `${this.select} WHERE ${this.columns.phone} = :phone`;
-      const [existing] = await transaction.all<Account>(select, { phone });
-      if (existing !== undefined) return existing;
-      await transaction.run(`INSERT INTO ${this.table} (${this.columns.phone}) VALUES (:phone)`, {
-        phone,
-      });
-      const [created] = await transaction.all<Account>(select, { phone });
-      if (created === undefined) throw new Error('The account just made cannot be read back');
-      return created;
+      // Of two that ask at once, the second one waits here for the first one's commit, and finds its row.
+      await transaction.run(
+        `INSERT INTO ${this.table} (${this.columns.phone}) SELECT :phone
+         WHERE NOT EXISTS (SELECT 1 FROM ${this.table} WHERE ${this.columns.phone} = :phone) ON CONFLICT DO NOTHING`,
+        { phone },
+      );
+      const [account] = await transaction.all<Account>(
+        `${this.select} WHERE ${this.columns.phone} = :phone`,
+        { phone },
+      );
+      if (account === undefined) throw new Error('The account just made cannot be read back');
+      return account;
     });
   }
 }

@@ -22,7 +22,10 @@ describe('the configuration', () => {
   });
 
   it.each([
-    ['DATABASE_URL', 'mysql://db/chat', 'mysql://db/chat'],
+    ['DATABASE_URL', 'mysql://me:hush@db/chat', 'mysql:…'],
+    ['DATABASE_URL', ' postgres://me:hush@db/chat', '…'],
+    ['DATABASE_URL', 'postgres://me:12/hush@db/chat', 'postgres://…'],
+    ['DATABASE_URL', 'postgres://me:hush%@db/chat', 'postgres://…'],
     ['DATABASE_URL', 'sqlite:', 'sqlite:'],
     ['DATABASE_URL', 'sqlite::memory:', 'memory'],
     ['DATABASE_URL', 'postgres://me:hush@', 'postgres://…'],

@@ -1,6 +1,7 @@
 import type { BackfillResult } from '../changeover/backfill.js';
 import type { Inspection } from '../changeover/inspect.js';
 import type { Stage } from '../changeover/stage.js';
+import type { QuarantinedRow } from '../changeover/quarantine.js';
 import type { Status } from '../changeover/status.js';
 import type { Verification } from '../changeover/verify.js';
 
@@ -51,6 +52,10 @@ export function verification(result: Verification): string {
     ...(mismatches > SHOWN ? [`  and ${count(mismatches - SHOWN)} more`] : []),
     result.certificate,
   );
+}
+
+export function quarantined({ legacyId, reason, detail }: QuarantinedRow): string {
+  return `message ${legacyId}: ${reason}: ${detail}\n`;
 }
 
 export function status(now: Status): string {

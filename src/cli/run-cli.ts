@@ -5,9 +5,11 @@ import { backfill } from '../changeover/backfill.js';
 import type { ChangeoverContext } from '../changeover/context.js';
 import { expand } from '../changeover/expand.js';
 import { inspect } from '../changeover/inspect.js';
+import { listQuarantine } from '../changeover/quarantine.js';
 import { status } from '../changeover/status.js';
 import { type Verification, verify } from '../changeover/verify.js';
 import { type Config, readConfig } from '../config/config.js';
+import type { Database } from '../database/database.js';
 import { explainDatabaseError } from '../database/database-errors.js';
 import { openDatabase } from '../database/open-database.js';
 import { messageOf, SegueError } from '../errors/segue-error.js';
@@ -94,6 +96,15 @@ function program(json: boolean): Command {
     }),
   );
   root
+    .command('quarantine')
+    .description('the old rows that could not be moved; old clients are still answered with them')
+    .addCommand(
+      new Command('list')
+        .description('print each with its reason')
+        .addOption(new Option('--json', 'print one JSON array, for machines'))
+        .action(() => withContext(json, {}, ({ database }) => printQuarantine(database, json))),
+    );
+  root
     .command('token')
     .argument('<who>', "a user's id, phone number or username")
     .option('--create', 'make the user of an unknown phone number')
@@ -173,6 +184,22 @@ function expandOptions(
       'Say --backup NAME, with the name of what you would restore, or --no-backup. Nothing was changed.',
     );
   return { backup: backup === false ? null : backup, migrationsTable };
+}
+
+/** Page by page: a quarantine can be as long as the old table. */
+async function printQuarantine(database: Database, json: boolean): Promise<void> {
+  let opening = '[';
+  for await (const page of listQuarantine(database)) {
+    process.stdout.write(
+      json
+        ? opening + page.map((row) => JSON.stringify(row)).join(',')
+        : page.map(print.quarantined).join(''),
+    );
+    opening = ',';
+  }
+  const isEmpty = opening === '[';
+  if (json) process.stdout.write(isEmpty ? '[]\n' : ']\n');
+  else if (isEmpty) process.stdout.write('The quarantine is empty.\n');
 }
 
 function conclude(json: boolean, verification: Verification): void {

@@ -99,6 +99,31 @@ describe.each(ENGINES)('a changeover at the command line on %s', (engine) => {
     expect((await segue(other, 'status')).stdout).toMatch(/stage +BACKFILLED/);
   });
 
+  it('lists what went to quarantine, all of it', async () => {
+    const { location, database } = await legacyDatabase(engine, { messages: 20 });
+    await database.close();
+    const other = { DATABASE_URL: urlOf(location) };
+    const list = (...flags: string[]): ReturnType<typeof segue> =>
+      segue(other, 'quarantine', 'list', ...flags);
+    expect(await list()).toMatchObject({ code: 1, stderr: expect.stringMatching(/^WRONG_STAGE/) });
+
+    // More than two pages.
+    const numbers = Array.from({ length: 2_345 }, (_, i) => `(1, ${String(i)})`).join(', ');
+    await asOldApp(location, `INSERT INTO messages (sender_id, content) VALUES ${numbers}`);
+    await segue(other, 'migrate', '--no-backup');
+    const { code, stdout } = await list('--json');
+    expect(code).toBe(0);
+    const rows = JSON.parse(stdout) as { legacyId: string }[];
+    expect(rows).toHaveLength(2_345);
+    expect(new Set(rows.map(({ legacyId }) => legacyId)).size).toBe(2_345);
+    expect(rows[0]).toEqual({
+      legacyId: '21',
+      reason: 'irregular',
+      detail: 'not exactly one of recipient and group is set',
+    });
+    expect((await list()).stdout.split('\n')).toHaveLength(2_346);
+  });
+
   it('goes on after SIGKILL, again and again, and loses nothing', async () => {
     const rows = 30_000;
     const { location, database } = await legacyDatabase(engine, { messages: rows, seed: 9 });

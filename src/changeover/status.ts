@@ -4,8 +4,8 @@ import { hasTable } from './shape.js';
 import { readState, type Stage } from './stage.js';
 import { findCertificate } from './verify.js';
 
-/** Where the changeover stands: the fields of the API's `Changeover` that this version has something to say about. */
-export interface Status {
+/** Where the changeover stands: the plain fields of the API's `Changeover`, under its names. */
+export interface Status extends Readonly<typeof NOT_YET> {
   readonly stage: Stage;
   readonly legacyMessages: number;
   readonly migratedMessages: number;
@@ -17,6 +17,18 @@ export interface Status {
   readonly mismatches: number | null;
   readonly certificate: string | null;
 }
+
+/** What no verb of this version changes: nothing is paused, mirrored, throttled, cut over or shadowed. */
+const NOT_YET = {
+  paused: false,
+  pendingMirrors: 0,
+  throttledBy: null,
+  lockWaitMs: null,
+  oldSideLagMs: null,
+  cutoverPercent: 0,
+  shadowCompared: 0,
+  shadowMismatches: 0,
+};
 
 /** Reads it all anew; counts are of the tables themselves, not of the books. */
 export async function status(database: Database, mapping: LegacyMapping): Promise<Status> {
@@ -33,6 +45,7 @@ export async function status(database: Database, mapping: LegacyMapping): Promis
   const certificate = expanded ? await findCertificate(reader) : null;
   const left = state.rowsToCopy - state.migrated - state.quarantined;
   return {
+    ...NOT_YET,
     stage: state.stage,
     legacyMessages: await count(mapping.messages.table),
     migratedMessages: await count('enhanced_messages'),

@@ -162,8 +162,10 @@ class Backfill {
       );
     if (state.fillsLink) await transaction.run(this.sql.link, ids);
     await transaction.run(
-      `UPDATE changeover_state SET done_above = CASE WHEN CAST(:low AS bigint) > CAST(:lowest AS bigint) THEN CAST(:low AS bigint) - 1 END, migrated = migrated + :migrated,
-         quarantined = quarantined + :quarantined, rows_per_second = :rate, changed_at = ${this.now} WHERE id = 1`,
+      // Below the lowest id there is no number: null says that nothing is left.
+      `UPDATE changeover_state SET
+         done_above = CASE WHEN CAST(:low AS bigint) > CAST(:lowest AS bigint) THEN CAST(:low AS bigint) - 1 END,
+         migrated = migrated + :migrated, quarantined = quarantined + :quarantined, rows_per_second = :rate, changed_at = ${this.now} WHERE id = 1`,
       { low: ids.low, lowest: LOWEST_ID, migrated, quarantined, rate: meter.rowsPerSecond },
     );
     return rows;

@@ -53,18 +53,22 @@ export function newSideSql(
         ORDER BY n.position DESC, n.id DESC LIMIT CAST(:limit AS bigint) + CAST(:offset AS bigint)
       ) AS e JOIN conversations c ON c.id = e.conversation_id`;
 
-  /** The groups in which the caller wrote, as text: a row in quarantine counts, as it does on the old side. */
-  const myGroups = `SELECT CAST(g.legacy_group_id AS text) AS id FROM conversation_participants p
+  /**
+   * The groups in which the caller wrote. A row in quarantine counts, as it does on the old side; its key only finds
+   * it, and the old table says whose it is.
+   */
+  const myGroups = `SELECT g.legacy_group_id AS id FROM conversation_participants p
       JOIN conversations g ON g.id = p.conversation_id
       WHERE p.user_id = ${ME} AND p.has_written AND g.kind = 'group'${
         hasOldSide
-          ? ` UNION SELECT w.group_id FROM changeover_quarantine w WHERE w.sender_id = ${ME_TEXT} AND w.group_id IS NOT NULL`
+          ? ` UNION SELECT ${m.groupId} FROM ${rows.table} m
+          WHERE ${m.id} IN (${quarantine(`q.sender_id = ${ME_TEXT}`)}) AND ${m.senderId} = ${ME} AND ${m.groupId} IS NOT NULL`
           : ''
       }`;
   const pairLow = dialect.lesser(ME, PEER);
   const pairHigh = dialect.greater(ME, PEER);
   const isMine = `(${m.senderId} = ${ME} OR ${m.recipientId} = ${ME})`;
-  const isOfMyGroups = (group: string): string => `CAST(${group} AS text) IN (${myGroups})`;
+  const isOfMyGroups = (group: string): string => `${group} IN (${myGroups})`;
 
   return {
     messages: page(
@@ -104,9 +108,9 @@ export function newSideSql(
           SELECT p.conversation_id FROM conversation_participants p JOIN conversations d ON d.id = p.conversation_id
           WHERE p.user_id = ${ME} AND d.kind = 'direct'
           UNION SELECT g.id FROM conversations g
-          WHERE g.legacy_group_id IN (SELECT CAST(mine.id AS bigint) FROM (${myGroups}) AS mine))` +
+          WHERE ${isOfMyGroups('g.legacy_group_id')})` +
         andQuarantined(
-          `${quarantine(`q.sender_id = ${ME_TEXT}`)} UNION ${quarantine(`q.recipient_id = ${ME_TEXT}`)} UNION ${quarantine(`q.group_id IN (${myGroups})`)}`,
+          `${quarantine(`q.sender_id = ${ME_TEXT}`)} UNION ${quarantine(`q.recipient_id = ${ME_TEXT}`)} UNION ${quarantine(`q.group_id IN (SELECT ${dialect.keyText('mine.id')} FROM (${myGroups}) AS mine)`)}`,
           `((${isDirect(m)} AND ${isMine}) OR (NOT ${isDirect(m)} AND ${isOfMyGroups(m.groupId)}))`,
           `, ${threadOf(m)} AS thread`,
         ),

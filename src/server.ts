@@ -15,7 +15,7 @@ import type { LegacySql } from './legacy/legacy-sql.js';
 import { newSideSql } from './legacy/new-side.js';
 import { oldSideSql } from './legacy/old-side.js';
 import { schemaOf } from './schema.js';
-import { HttpErrorsFilter } from './web/http-errors.filter.js';
+import { answerFrameworkError, HttpErrorsFilter } from './web/http-errors.filter.js';
 import { serveGraphiql } from './web/graphiql.js';
 
 /** The largest request body, in bytes. */
@@ -47,13 +47,12 @@ export async function startServer(
         secrets: { own: getJwtSecret(config), legacy: config.legacyJwtSecret },
         legacySql: await chooseSide(config, database, stage),
       }),
-      new FastifyAdapter({ bodyLimit: BODY_LIMIT }),
+      new FastifyAdapter({ bodyLimit: BODY_LIMIT, frameworkErrors: answerFrameworkError }),
       { logger: logLevels, abortOnError: false },
     );
     serveGraphiql(app.getHttpAdapter().getInstance());
     app.useGlobalFilters(new HttpErrorsFilter());
-    await listen(app, config);
-    const url = await app.getUrl();
+    const url = await listen(app, config);
     logger.log(`${url} answers for ${database.shown}, stage ${stage}${adviceAt(stage)}`);
     return {
       url,
@@ -68,9 +67,11 @@ export async function startServer(
   }
 }
 
-async function listen(app: NestFastifyApplication, { port, host }: Config): Promise<void> {
+/** By Fastify itself: Nest says that it has started before it listens, and prints a failure of its own. */
+async function listen(app: NestFastifyApplication, { port, host }: Config): Promise<string> {
+  await app.init();
   try {
-    await app.listen(port, host);
+    return await app.getHttpAdapter().getInstance().listen({ port, host });
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (!/^(EADDRINUSE|EACCES|EADDRNOTAVAIL|ENOTFOUND|EAI_\w+)$/.test(code ?? '')) throw error;

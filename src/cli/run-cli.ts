@@ -31,13 +31,23 @@ interface ExpandFlags {
 export async function runCli(args: readonly string[]): Promise<number> {
   const json = args.includes('--json');
   try {
+    if (args.includes('--no-backup') && args.some((arg) => /^--backup(=|$)/.test(arg)))
+      throw new SegueError('BAD_USER_INPUT', 'Say --backup NAME or --no-backup, not both.');
     await program(json).parseAsync([...args], { from: 'user' });
     return 0;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode;
-    fail(error, json);
+    if (!(error instanceof CommanderError)) fail(error, json);
+    // Help and version were asked for, or shown for want of a command.
+    else if (/^commander\.(help|version)/.test(error.code)) return error.exitCode;
+    else fail(wrongArguments(error), json);
     return 1;
   }
+}
+
+/** Commander's own words, as an error like all others. */
+function wrongArguments({ message }: CommanderError): SegueError {
+  const sentence = message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ');
+  return new SegueError('BAD_USER_INPUT', `${sentence}. 'segue --help' lists what there is.`);
 }
 
 function program(json: boolean): Command {
@@ -46,7 +56,9 @@ function program(json: boolean): Command {
       'Moves a live chat database to conversations, and serves it. DATABASE_URL says which.',
     )
     .version(VERSION)
-    .exitOverride();
+    .exitOverride()
+    // Told once, by `fail`.
+    .configureOutput({ outputError: () => undefined });
   const verb = (usage: string, description: string): Command =>
     root
       .command(usage)
@@ -98,12 +110,10 @@ function program(json: boolean): Command {
   root
     .command('quarantine')
     .description('the old rows that could not be moved; old clients are still answered with them')
-    .addCommand(
-      new Command('list')
-        .description('print each with its reason')
-        .addOption(new Option('--json', 'print one JSON array, for machines'))
-        .action(() => withContext(json, {}, ({ database }) => printQuarantine(database, json))),
-    );
+    .command('list')
+    .description('print each with its reason')
+    .addOption(new Option('--json', 'print one JSON array, for machines'))
+    .action(() => withContext(json, {}, ({ database }) => printQuarantine(database, json)));
   root
     .command('token')
     .argument('<who>', "a user's id, phone number or username")
@@ -178,7 +188,8 @@ function expandOptions(
   { migrationsTable }: CliContext,
   { backup }: ExpandFlags,
 ): { backup: string | null; migrationsTable: string } {
-  if (backup === undefined || backup === '')
+  // A name that looks like a flag is one: the name itself was forgotten, or a variable was empty.
+  if (backup === undefined || backup === '' || (backup !== false && backup.startsWith('-')))
     throw new SegueError(
       'BAD_USER_INPUT',
       'Say --backup NAME, with the name of what you would restore, or --no-backup. Nothing was changed.',

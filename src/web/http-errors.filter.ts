@@ -1,6 +1,6 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, Logger } from '@nestjs/common';
 import type { GqlContextType } from '@nestjs/graphql';
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type ErrorCode, messageOf } from '../errors/segue-error.js';
 
 /**
@@ -19,15 +19,23 @@ export class HttpErrorsFilter implements ExceptionFilter {
       .switchToHttp()
       .getResponse<FastifyReply>()
       .status(status)
-      .send({
-        errors: [
-          {
-            message: status === 500 ? 'The server failed; its log says why.' : messageOf(exception),
-            extensions: { code: codeOf(status) },
-          },
-        ],
-      });
+      .send(bodyOf(status, exception));
   }
+}
+
+/** The same for what Fastify refuses before any route is found, as a path that cannot be decoded. */
+export function answerFrameworkError(
+  error: Error,
+  _request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  const status = statusOf(error);
+  void reply.status(status).send(bodyOf(status, error));
+}
+
+function bodyOf(status: number, exception: unknown): object {
+  const message = status === 500 ? 'The server failed; its log says why.' : messageOf(exception);
+  return { errors: [{ message, extensions: { code: codeOf(status) } }] };
 }
 
 /** Nest's exceptions have `getStatus`, Fastify's `statusCode`; anything else is a fault of ours. */

@@ -234,6 +234,33 @@ describe('the command line', () => {
       'token',
     ])
       expect(stdout).toContain(verb);
-    expect((await segue({}, 'migrat')).code).toBe(1);
+  });
+
+  it('refuses what it does not understand, for people and machines', async () => {
+    for (const args of [
+      ['migrat'],
+      ['inspect', '--foo'],
+      ['token'],
+      ['inspect', 'extra'],
+      ['quarantine', 'lst'],
+    ]) {
+      expect(await failing({}, ...args)).toMatch(/^BAD_USER_INPUT: .*'segue --help'/);
+      const { stderr } = await segue({}, ...args, '--json');
+      expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'BAD_USER_INPUT' } });
+    }
+  });
+
+  it('takes no flag for the name of a backup', async () => {
+    const { location, database } = await legacyDatabase('sqlite', { messages: 3 });
+    await database.close();
+    const environment = { DATABASE_URL: urlOf(location) };
+    for (const flags of [
+      ['--backup', '--json'],
+      ['--backup', ''],
+      ['--backup', 'x', '--no-backup'],
+      ['--no-backup', '--backup=x'],
+    ])
+      expect(await failing(environment, 'migrate', ...flags)).toContain('BAD_USER_INPUT');
+    expect((await segue(environment, 'status')).stdout).toMatch(/stage +LEGACY/);
   });
 });

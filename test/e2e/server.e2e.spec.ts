@@ -50,6 +50,7 @@ describe.each(ENGINES)('the server on %s', (engine) => {
     expect(await codeOf('query Q($id: Int!) { unreadCount(userId: $id) }', { id: 'x' })).toBe(
       'BAD_USER_INPUT',
     );
+    expect(await codeOf('mutation { createMessage }')).toBe('BAD_USER_INPUT');
     expect(await codeOf('{ nothingOfTheKind }')).toBe('GRAPHQL_VALIDATION_FAILED');
     expect(await codeOf('{ unreadCount(')).toBe('GRAPHQL_PARSE_FAILED');
     const many = Array.from({ length: 400 }, (_, i) => `a${String(i)}: unreadCount(userId: 1)`);
@@ -64,6 +65,7 @@ describe.each(ENGINES)('the server on %s', (engine) => {
       [await post(`{"query": "${'x'.repeat(2_000_000)}"}`), 413, 'BAD_USER_INPUT'],
       [await post('<query/>', 'text/xml'), 415, 'BAD_USER_INPUT'],
       [await fetch(`${url}/nowhere`), 404, 'NOT_FOUND'],
+      [await fetch(`${url}/%zz`), 400, 'BAD_USER_INPUT'],
     ];
     for (const [response, status, code] of cases) {
       expect(response.status).toBe(status);

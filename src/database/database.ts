@@ -44,7 +44,8 @@ export interface Database {
 
   /**
    * Runs `work` on the writing connection, alone on it, outside of a transaction: for temporary tables that
-   * several transactions of the same worker share. Transactions of `work` itself are opened with `begin`.
+   * several transactions of the same worker share. `work` opens its transactions with `session.transaction`; on
+   * SQLite `Database.transaction` waits for the session to end, and would wait for ever inside of it.
    */
   session<Result>(work: (session: Session) => Promise<Result>): Promise<Result>;
 

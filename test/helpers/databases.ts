@@ -23,7 +23,15 @@ export function atTheEnd(cleanup: () => Promise<void>): void {
 }
 
 afterAll(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  const failures: unknown[] = [];
+  for (const cleanup of cleanups.splice(0).reverse())
+    try {
+      await cleanup();
+    } catch (error) {
+      // The others are run all the same, or databases stay behind on the server.
+      failures.push(error);
+    }
+  if (failures.length > 0) throw new AggregateError(failures, 'Something could not be undone');
 });
 
 /** A new, empty database of the test's own, dropped at the end. */

@@ -100,3 +100,19 @@ function serverUrl(): string {
   if (url === undefined) throw new Error('No PostgreSQL was found: ask ENGINES first');
   return url;
 }
+
+/** A database of which some parts are replaced, to plant a fault between the code and the real one. */
+export function withParts(database: Database, parts: Partial<Database>): Database {
+  return {
+    dialect: database.dialect,
+    shown: database.shown,
+    reader: database.reader,
+    snapshot: database.snapshot.bind(database),
+    transaction: database.transaction.bind(database),
+    session: database.session.bind(database),
+    migrate: database.migrate.bind(database),
+    revertAll: database.revertAll.bind(database),
+    close: database.close.bind(database),
+    ...parts,
+  };
+}

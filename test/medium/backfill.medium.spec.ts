@@ -5,7 +5,7 @@ import { Lease } from '../../src/changeover/lease.js';
 import { changeStage, readState } from '../../src/changeover/stage.js';
 import { verify } from '../../src/changeover/verify.js';
 import type { Database, Queryable } from '../../src/database/database.js';
-import { asOldApp, ENGINES, open } from '../helpers/databases.js';
+import { asOldApp, ENGINES, open, withParts } from '../helpers/databases.js';
 import { contextOf, EXPAND, legacyDatabase, migrate } from '../helpers/legacy.js';
 
 /** All that a backfill writes, in a form that two runs can be compared by. */
@@ -44,12 +44,7 @@ function failingAt(database: Database, statement: number): Database {
     left -= 1;
     if (left === 0) throw new Error('planted crash');
   };
-  return {
-    dialect: database.dialect,
-    shown: database.shown,
-    reader: database.reader,
-    snapshot: database.snapshot.bind(database),
-    transaction: database.transaction.bind(database),
+  return withParts(database, {
     session: (work) =>
       database.session((session) =>
         work({
@@ -57,10 +52,7 @@ function failingAt(database: Database, statement: number): Database {
           transaction: (inner) => session.transaction((transaction) => inner(failing(transaction))),
         }),
       ),
-    migrate: database.migrate.bind(database),
-    revertAll: database.revertAll.bind(database),
-    close: database.close.bind(database),
-  };
+  });
 }
 
 describe.each(ENGINES)('backfill on %s', (engine) => {

@@ -4,7 +4,7 @@ import { expand } from '../../src/changeover/expand.js';
 import { readState } from '../../src/changeover/stage.js';
 import { verify } from '../../src/changeover/verify.js';
 import type { Database } from '../../src/database/database.js';
-import { ENGINES } from '../helpers/databases.js';
+import { ENGINES, withParts } from '../helpers/databases.js';
 import { contextOf, EXPAND, legacyDatabase, migrate } from '../helpers/legacy.js';
 
 /** A fault, planted in row 100 (direct) or 101 (of a group), and how it has to be found. */
@@ -171,6 +171,30 @@ describe.each(ENGINES)('verify on %s', (engine) => {
     const { found, mismatches } = await verify(contextOf(database));
     expect(mismatches).toBe(2);
     expect(found.map(({ legacyId }) => legacyId)).toEqual(['110', '111']);
+  });
+
+  it('does not stay VERIFIED when the old app writes into what was compared already', async () => {
+    const database = await migrated(50);
+    const written = withParts(database, {
+      // The old app's row comes after the last range was read, so that no range holds it.
+      snapshot: async (work) => {
+        const result = await database.snapshot(work);
+        await database.transaction((transaction) =>
+          transaction.run(
+            `INSERT INTO messages (id, sender_id, recipient_id, content) VALUES (-1, 1, 2, 'late')`,
+          ),
+        );
+        return result;
+      },
+    });
+    const { found, mismatches } = await verify(contextOf(written));
+    expect(mismatches).toBe(1);
+    expect(found).toMatchObject([{ kind: 'uncounted' }]);
+    expect((await readState(database)).stage).toBe('BACKFILLED');
+    // Looked at again, it is a row like any other that is missing.
+    expect((await verify(contextOf(database))).found).toMatchObject([
+      { legacyId: '-1', kind: 'missing' },
+    ]);
   });
 
   it('counts all mismatches and lists the first thousand', async () => {

@@ -8,7 +8,8 @@ const tier = (name) => ({
   testPathIgnorePatterns: ['/node_modules/', '/dist/'],
   modulePathIgnorePatterns: ['<rootDir>/dist/'],
   extensionsToTreatAsEsm: ['.ts'],
-  moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
+  // Not of a package's data: there is a metadata.min.json.js beside the JSON itself.
+  moduleNameMapper: { '^(\\.{1,2}/.*(?<!\\.json))\\.js$': '$1' },
   transform: {
     '^.+\\.ts$': [
       '@swc/jest',
@@ -32,5 +33,8 @@ export default {
   projects: ['unit', 'medium', 'e2e'].map(tier),
   globalSetup: '<rootDir>/test/helpers/find-databases.js',
   reporters: ['default', '<rootDir>/test/helpers/left-out-reporter.js'],
-  testTimeout: 60_000,
+  // All cores: most tests wait for a database or a process of their own.
+  maxWorkers: '100%',
+  // No test asserts a time; this one only ends what hangs.
+  testTimeout: 180_000,
 };

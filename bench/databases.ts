@@ -72,6 +72,14 @@ export async function timed(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - started;
 }
 
+/** The median of the milliseconds that something takes, after it was done once. */
+export async function median(times: number, query: () => Promise<unknown>): Promise<number> {
+  await query();
+  const taken: number[] = [];
+  for (let i = 0; i < times; i += 1) taken.push(await timed(query));
+  return taken.sort((a, b) => a - b)[times >> 1] ?? 0;
+}
+
 export function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }

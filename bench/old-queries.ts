@@ -4,7 +4,7 @@ import { DEFAULT_MAPPING } from '../src/config/legacy-mapping.js';
 import { LegacyService } from '../src/legacy/legacy.service.js';
 import { newSideSql } from '../src/legacy/new-side.js';
 import { oldSideSql } from '../src/legacy/old-side.js';
-import { onBothEngines, say, timed } from './databases.js';
+import { median, onBothEngines, say } from './databases.js';
 
 const VIEWER = { id: '1', phone: '' };
 const CALLS = { old: 5, new: 200 } as const;
@@ -36,11 +36,4 @@ export async function oldQueriesBench(rows: number): Promise<void> {
         );
       }
     });
-}
-
-async function median(times: number, query: () => Promise<unknown>): Promise<number> {
-  await query();
-  const taken: number[] = [];
-  for (let i = 0; i < times; i += 1) taken.push(await timed(query));
-  return taken.sort((a, b) => a - b)[times >> 1] ?? 0;
 }

@@ -1,42 +1,76 @@
 import { ApolloDriver, type ApolloDriverConfig } from '@nestjs/apollo';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { GraphQLModule } from '@nestjs/graphql';
-import { SignedInGuard } from './auth/viewer.js';
-import { type Secrets, TokensService } from './auth/tokens.service.js';
-import type { LegacyMapping } from './config/legacy-mapping.js';
-import type { Database } from './database/database.js';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { type AuthParts, authProviders } from './auth/auth.providers.js';
+import { AuthResolver } from './auth/auth.resolver.js';
+import { contextOf } from './auth/viewer.js';
+import { EVENT_TYPES } from './api/event.types.js';
+import { EventsResolver } from './api/events.resolver.js';
+import { NodeResolver } from './api/node.resolver.js';
+import { ServedGuard, Serving } from './auth/served.guard.js';
+import { chatOf, chatProviders } from './chat.providers.js';
+import {
+  ConversationsResolver,
+  ParticipantsResolver,
+} from './conversations/conversations.resolver.js';
+import type { EventHub } from './events/event-hub.js';
+import { LegacyFeed } from './legacy/legacy-feed.js';
 import { LegacyResolver } from './legacy/legacy.resolver.js';
+import { LegacyWritesService } from './legacy/legacy-writes.service.js';
 import { LegacyService } from './legacy/legacy.service.js';
-import type { LegacySql } from './legacy/legacy-sql.js';
-import { UsersService } from './users/users.service.js';
+import { ConversationMessagesResolver, MessagesResolver } from './messages/messages.resolver.js';
+import type { ServedSides, Sides } from './messages/old-side.js';
+import { ReceiptsResolver } from './receipts/receipts.resolver.js';
+import { DevicesResolver } from './users/devices.resolver.js';
+import { UsersResolver } from './users/users.resolver.js';
 import { formatError } from './web/graphql-errors.js';
 import { HealthController } from './web/health.controller.js';
 import { HealthService } from './web/health.service.js';
+import { noSubscriptions } from './web/no-subscriptions.plugin.js';
 
 /** The most tokens of a document: the longest introspection has some 400. */
 const MOST_TOKENS = 2_000;
 
 /** All resolvers; `schema.gql` is made from them. */
-export const RESOLVERS = [LegacyResolver] as const;
+export const RESOLVERS = [
+  AuthResolver,
+  UsersResolver,
+  DevicesResolver,
+  NodeResolver,
+  ConversationsResolver,
+  ParticipantsResolver,
+  ConversationMessagesResolver,
+  MessagesResolver,
+  ReceiptsResolver,
+  EventsResolver,
+  LegacyResolver,
+] as const;
 
-export interface AppParts {
-  readonly database: Database;
-  readonly mapping: LegacyMapping;
-  readonly secrets: Secrets;
+export interface AppParts extends AuthParts {
   /** The old queries on the side that answers them. */
-  readonly legacySql: LegacySql;
+  readonly legacy: LegacyService;
+  /** The sides that writes go to. */
+  readonly sides: Sides;
+  readonly hub: EventHub;
+  readonly servedSides: () => Promise<ServedSides>;
+  /** Throws NOT_EXPANDED while new clients are not served. */
+  readonly checkServed: () => Promise<void>;
+  readonly hasOpenGroups: boolean;
 }
 
 @Module({})
 export class AppModule {
-  static with({ database, mapping, secrets, legacySql }: AppParts): DynamicModule {
-    const users = new UsersService(database, mapping);
+  static with({ legacy, sides, hub, servedSides, checkServed, ...parts }: AppParts): DynamicModule {
+    const { database, mapping, hasOpenGroups } = parts;
+    const chat = chatOf({ database, mapping, sides, hub });
     return {
       module: AppModule,
       imports: [
         GraphQLModule.forRoot<ApolloDriverConfig>({
           driver: ApolloDriver,
           autoSchemaFile: true,
+          buildSchemaOptions: { orphanedTypes: [...EVENT_TYPES] },
           sortSchema: true,
           playground: false,
           graphiql: false,
@@ -46,15 +80,36 @@ export class AppModule {
           persistedQueries: false,
           parseOptions: { maxLexicalTokens: MOST_TOKENS },
           formatError,
+          plugins: [noSubscriptions],
+          context: ({ headers }: FastifyRequest, reply: FastifyReply) =>
+            contextOf(headers, { reply }),
         }),
       ],
       controllers: [HealthController],
       providers: [
         ...RESOLVERS,
-        SignedInGuard,
-        { provide: UsersService, useValue: users },
-        { provide: TokensService, useValue: new TokensService(users, secrets) },
-        { provide: LegacyService, useValue: new LegacyService(database, legacySql) },
+        ...authProviders(parts),
+        ...chatProviders(chat, hub),
+        ServedGuard,
+        { provide: Serving, useValue: new Serving(checkServed) },
+        { provide: LegacyService, useValue: legacy },
+        {
+          provide: LegacyWritesService,
+          useValue: new LegacyWritesService({
+            database,
+            mapping,
+            reads: legacy,
+            conversations: chat.groups,
+            sends: chat.sends,
+            hub,
+            servedSides,
+            hasOpenGroups,
+          }),
+        },
+        {
+          provide: LegacyFeed,
+          useValue: new LegacyFeed({ database, mapping, reads: legacy, hub, servedSides }),
+        },
         { provide: HealthService, useValue: new HealthService(database) },
       ],
     };

@@ -1,6 +1,12 @@
+import {
+  signInCodeEntity,
+  signInPhoneEntity,
+  signInSessionEntity,
+} from './auth/sign-in.entities.js';
 import { verificationCodesTable } from './auth/verification-code.table.js';
 import { callLogsTable } from './calls/call-log.table.js';
 import * as books from './changeover/books.entities.js';
+import { SETTLED_ZONE } from './changeover/stage.js';
 import type { LegacyMapping } from './config/legacy-mapping.js';
 import { contactsTable } from './contacts/contact.table.js';
 import { conversationEntity, participantEntity } from './conversations/conversation.entities.js';
@@ -9,13 +15,14 @@ import { dialectOf } from './database/dialects.js';
 import { migrationsOf } from './database/migrations/migrations.js';
 import { type OldTable, oldTableEntity } from './database/old-table.js';
 import type { Schema } from './database/schema.js';
+import { eventEntity, eventLogEntity } from './events/event.entities.js';
 import { legacyMessagesTable } from './legacy/legacy-message.table.js';
 import {
   enhancedMessageEntity,
   legacyRawValuesEntity,
 } from './messages/enhanced-message.entities.js';
 import { userPresenceEntity } from './presence/user-presence.entity.js';
-import { messageStatusEntity } from './receipts/message-status.entity.js';
+import { messageStatusEntity, receiptMirrorEntity } from './receipts/message-status.entity.js';
 import { devicesTable, settingsTable, usersTable } from './users/user.tables.js';
 
 /** The six old tables that a database without an old side has too. */
@@ -46,15 +53,24 @@ export function schemaOf(engine: EngineName, mapping: LegacyMapping): Schema {
       enhancedMessageEntity(dialect),
       legacyRawValuesEntity(dialect),
       messageStatusEntity(dialect),
+      receiptMirrorEntity(dialect),
+      eventEntity(dialect),
+      eventLogEntity(dialect),
       userPresenceEntity(dialect),
       books.stateEntity(dialect),
       books.leaseEntity(dialect),
       books.queueEntity(dialect),
+      books.placeEntity(dialect),
       books.quarantineEntity(dialect),
       books.certificateEntity(dialect),
       books.mismatchEntity(dialect),
+      books.repairEntity(dialect),
+      signInPhoneEntity(dialect),
+      signInCodeEntity(dialect),
+      signInSessionEntity(dialect),
     ],
     migrations: migrationsOf(engine, keptTables(mapping), oldTables(mapping)),
     migrationsTable: 'segue_migrations',
+    settledZone: { table: 'changeover_state', find: SETTLED_ZONE },
   };
 }

@@ -1,22 +1,34 @@
 import 'reflect-metadata';
+import { fastifyCookie } from '@fastify/cookie';
 import { Logger, type LogLevel } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import { GraphQLSchemaHost } from '@nestjs/graphql';
+import { SignedInGuard } from './auth/viewer.js';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppModule } from './app.module.js';
+import { chatChores } from './chat.chores.js';
+import { codeSenderOf } from './auth/code-sender.js';
 import { getJwtSecret } from './auth/jwt-secret.js';
+import { fallingBack } from './changeover/falling-back.js';
+import { ChangeoverKeeper } from './changeover/keeper.js';
 import { setUpIfEmpty } from './changeover/setup.js';
+import { checkServes, servedSidesAt, StagedSides } from './changeover/sides.js';
 import { checkShape, hasTable } from './changeover/shape.js';
-import { hasReached, type Stage } from './changeover/stage.js';
+import { hasReached, readState, type Stage } from './changeover/stage.js';
 import type { Config } from './config/config.js';
 import type { Database } from './database/database.js';
 import { openDatabase } from './database/open-database.js';
+import type { Schema } from './database/schema.js';
 import { SegueError } from './errors/segue-error.js';
-import type { LegacySql } from './legacy/legacy-sql.js';
+import { EventHub } from './events/event-hub.js';
+import { LegacyService } from './legacy/legacy.service.js';
 import { newSideSql } from './legacy/new-side.js';
 import { oldSideSql } from './legacy/old-side.js';
+import { ReceiptWriter } from './receipts/receipt-writer.js';
 import { schemaOf } from './schema.js';
 import { answerFrameworkError, HttpErrorsFilter } from './web/http-errors.filter.js';
 import { serveGraphiql } from './web/graphiql.js';
+import { serveWebSocket } from './web/websocket.js';
 
 /** The largest request body, in bytes. */
 const BODY_LIMIT = 1_048_576;
@@ -36,29 +48,73 @@ export async function startServer(
   { create = true, logLevels = ['log', 'warn', 'error', 'fatal'] as LogLevel[] } = {},
 ): Promise<RunningServer> {
   const logger = new Logger('Segue');
+  const sender = codeSenderOf(config);
   const schema = schemaOf(config.database.engine, config.mapping);
-  const database = await openDatabase(config.database, schema, { create });
+  const database = await openDatabase(config.database, schema, {
+    create,
+    zone: config.legacyZone,
+  });
   try {
     const stage = await setUpIfEmpty(database, config.mapping, schema.migrationsTable);
+    const sides = new StagedSides(database.dialect, config.mapping);
+    const hub = new EventHub(database, (message) => {
+      logger.warn(message);
+    });
     const app = await NestFactory.create<NestFastifyApplication>(
       AppModule.with({
         database,
         mapping: config.mapping,
         secrets: { own: getJwtSecret(config), legacy: config.legacyJwtSecret },
-        legacySql: await chooseSide(config, database, stage),
+        sender,
+        isExpanded: async () => hasReached((await readState(database)).stage, 'EXPANDED'),
+        defaultCountry: config.defaultCountry,
+        isRateLimited: config.isRateLimited,
+        hasSecureCookies: config.production,
+        legacy: await chooseSide(config, database, stage),
+        sides,
+        hub,
+        servedSides: async () => servedSidesAt((await readState(database)).stage),
+        checkServed: async () => {
+          checkServes((await readState(database)).stage);
+        },
+        hasOpenGroups: config.hasOpenGroups,
       }),
       new FastifyAdapter({ bodyLimit: BODY_LIMIT, frameworkErrors: answerFrameworkError }),
       { logger: logLevels, abortOnError: false },
     );
+    await app.register(fastifyCookie);
     serveGraphiql(app.getHttpAdapter().getInstance());
     app.useGlobalFilters(new HttpErrorsFilter());
+    await app.init();
+    const door = serveWebSocket(
+      app.getHttpServer(),
+      app.get(GraphQLSchemaHost).schema,
+      app.get(SignedInGuard),
+    );
     const url = await listen(app, config);
     logger.log(`${url} answers for ${database.shown}, stage ${stage}${adviceAt(stage)}`);
+    const chores = chatChores(
+      {
+        database,
+        receipts: new ReceiptWriter(database.dialect, sides),
+        eventRetention: config.eventRetention,
+      },
+      (message) => {
+        logger.warn(message);
+      },
+    );
+    const keeper = stage === 'CONTRACTED' ? null : await keep(config, schema, logger, hub);
     return {
       url,
       close: async () => {
+        await hub.stop();
+        await door.close();
         await app.close();
+        await chores.stop();
+        await keeper?.stop();
         await database.close();
+        // Last, since it wrote last: SQLite's log is emptied into the file by the last connection that can write.
+        await keeper?.database.close();
       },
     };
   } catch (error) {
@@ -67,9 +123,30 @@ export async function startServer(
   }
 }
 
+/** Looks after the changeover on connections of its own: a backfill holds its one for as long as it takes. */
+async function keep(
+  { database: location, mapping, legacyZone, diskReserve }: Config,
+  schema: Schema,
+  logger: Logger,
+  hub: EventHub,
+): Promise<{ database: Database; stop: () => Promise<void> }> {
+  const database = await openDatabase(location, schema, { zone: legacyZone });
+  const keeper = new ChangeoverKeeper(
+    { database, mapping, diskReserve, report: () => undefined },
+    (message) => {
+      logger.warn(message);
+    },
+    {
+      applied: () => {
+        hub.wake();
+      },
+    },
+  );
+  return { database, stop: () => keeper.stop() };
+}
+
 /** By Fastify itself: Nest says that it has started before it listens, and prints a failure of its own. */
 async function listen(app: NestFastifyApplication, { port, host }: Config): Promise<string> {
-  await app.init();
   try {
     return await app.getHttpAdapter().getInstance().listen({ port, host });
   } catch (error) {
@@ -89,17 +166,22 @@ async function chooseSide(
   { legacyReads, mapping }: Config,
   database: Database,
   stage: Stage,
-): Promise<LegacySql> {
-  if (stage === 'CONTRACTED')
-    return newSideSql(database.dialect, mapping, await hasTable(database, mapping.messages.table));
+): Promise<LegacyService> {
+  const { dialect } = database;
+  if (stage === 'CONTRACTED') {
+    const hasMessages = await hasTable(database, mapping.messages.table);
+    return new LegacyService(database, newSideSql(dialect, mapping, hasMessages));
+  }
   await checkShape(database, mapping);
-  if (legacyReads === 'old') return oldSideSql(database.dialect, mapping);
+  const old = oldSideSql(dialect, mapping);
+  if (legacyReads === 'old') return new LegacyService(database, old);
   if (!hasReached(stage, 'VERIFIED'))
     throw new SegueError(
       'WRONG_STAGE',
       `LEGACY_READS is "new" and the stage is ${stage}: the new side answers once it is VERIFIED. Run 'segue migrate', or set LEGACY_READS=old.`,
     );
-  return newSideSql(database.dialect, mapping, true);
+  const sql = newSideSql(dialect, mapping, true);
+  return new LegacyService(fallingBack(database, { from: sql, to: old }), sql);
 }
 
 function adviceAt(stage: Stage): string {

@@ -2,16 +2,26 @@ import { Injectable } from '@nestjs/common';
 import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import { SegueError } from '../errors/segue-error.js';
 import type { Account, UsersService } from '../users/users.service.js';
+import type { SessionsService } from './sessions.service.js';
+import type { Viewer } from './viewer.js';
 
 const ISSUER = 'segue';
 
 /** How long a token that `segue token` prints is good for, in hours. */
 const TOKEN_HOURS = 12;
 
+/** How long an access token of a session is good for, in seconds. */
+export const ACCESS_SECONDS = 900;
+
 export interface Secrets {
   readonly own: string;
   /** The old app's: undefined when its tokens are not accepted. */
   readonly legacy: string | undefined;
+}
+
+/** A token without a session, for tests, scripts and GraphiQL. */
+export function issueToken(account: Account, secret: string): Promise<string> {
+  return sign(Buffer.from(secret), account, {}, `${TOKEN_HOURS}h`);
 }
 
 /** Issues our bearer tokens and checks both kinds: ours, and those that the old app issued. */
@@ -22,20 +32,16 @@ export class TokensService {
 
   constructor(
     private readonly users: UsersService,
+    private readonly sessions: SessionsService,
     secrets: Secrets,
   ) {
     this.own = Buffer.from(secrets.own);
     this.legacy = secrets.legacy === undefined ? undefined : Buffer.from(secrets.legacy);
   }
 
-  issue(account: Account): Promise<string> {
-    return new SignJWT({ phone: account.phone })
-      .setProtectedHeader({ alg: 'HS256' })
-      .setIssuer(ISSUER)
-      .setSubject(`usr_${account.id}`)
-      .setIssuedAt()
-      .setExpirationTime(`${TOKEN_HOURS}h`)
-      .sign(this.own);
+  /** An access token of a session: good for 15 minutes, and for no longer than the session. */
+  issueFor(account: Account, sessionId: string): Promise<string> {
+    return sign(this.own, account, { sid: sessionId }, `${ACCESS_SECONDS}s`);
   }
 
   /**
@@ -43,29 +49,60 @@ export class TokensService {
    * that was given out again, or a number that went to somebody else, opens nothing.
    * @throws SegueError UNAUTHENTICATED.
    */
-  async check(token: string): Promise<Account> {
+  async check(token: string): Promise<Viewer> {
     const claims = await this.claimsOf(token);
-    const account = await this.users.find(claims.id);
-    if (account?.phone !== claims.phone)
+    return { ...claims, ...(await this.checkViewer(claims)) };
+  }
+
+  /**
+   * Checks that a person may go on: for what outlives the token that it began with, as a WebSocket. A session may go on
+   * for as long as nobody ends it; a token without one until it runs out.
+   * @throws SegueError UNAUTHENTICATED.
+   */
+  async checkViewer({ id, phone, sessionId, expiresAt }: Viewer): Promise<Account> {
+    if (expiresAt !== null && expiresAt * 1_000 <= Date.now())
+      throw new SegueError('UNAUTHENTICATED', 'The token has run out: sign in again.');
+    const account = await this.users.find(id);
+    if (account?.phone !== phone)
       throw new SegueError(
         'UNAUTHENTICATED',
         'The token is for an account that is gone or has another phone number now: sign in again.',
       );
+    if (sessionId !== null && !(await this.sessions.isOpen(sessionId, id)))
+      throw new SegueError('UNAUTHENTICATED', 'You were signed out: sign in again.');
     return account;
   }
 
-  private async claimsOf(token: string): Promise<{ id: string; phone: string }> {
+  private async claimsOf(token: string): Promise<Viewer> {
     const own = await verified(token, this.own, ISSUER);
-    if (typeof own?.sub === 'string' && typeof own.phone === 'string')
-      return { id: own.sub.replace(/^usr_/, ''), phone: own.phone };
+    if (typeof own?.sub === 'string' && typeof own.phone === 'string') {
+      const sessionId = typeof own.sid === 'string' ? own.sid : null;
+      const expiresAt = sessionId === null ? (own.exp ?? 0) : null;
+      return { id: own.sub.replace(/^usr_/, ''), phone: own.phone, sessionId, expiresAt };
+    }
     const old = this.legacy === undefined ? null : await verified(token, this.legacy);
     if (old !== null && isId(old.id) && typeof old.phone === 'string')
-      return { id: String(old.id), phone: old.phone };
+      return { id: String(old.id), phone: old.phone, sessionId: null, expiresAt: old.exp ?? 0 };
     throw new SegueError(
       'UNAUTHENTICATED',
       'The token is not valid, or has run out: sign in again. It takes HS256, an expiry, the user and his phone number.',
     );
   }
+}
+
+function sign(
+  secret: Uint8Array,
+  account: Account,
+  claims: JWTPayload,
+  expires: string,
+): Promise<string> {
+  return new SignJWT({ ...claims, phone: account.phone })
+    .setProtectedHeader({ alg: 'HS256' })
+    .setIssuer(ISSUER)
+    .setSubject(`usr_${account.id}`)
+    .setIssuedAt()
+    .setExpirationTime(expires)
+    .sign(secret);
 }
 
 function isId(value: unknown): value is string | number {

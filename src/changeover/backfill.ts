@@ -1,19 +1,31 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Queryable, Session } from '../database/database.js';
+import { refusalOf } from '../database/database-errors.js';
 import { SegueError } from '../errors/segue-error.js';
+import { Applier } from './apply.js';
+import { MOST_BYTES } from './content-bytes.js';
 import type { ChangeoverContext } from './context.js';
+import { compareConversations, mendConversation } from './conversation-checks.js';
 import { type CopySql, copySql } from './copy-sql.js';
-import { type Bounds, LOWEST_ID, oldRows } from '../legacy/old-rows.js';
+import { LOWEST_ID } from '../database/ids.js';
+import { type Bounds, nextAfter, oldRows } from '../legacy/old-rows.js';
 import { Lease } from './lease.js';
+import { hasPending } from './pending-rows.js';
+import { Pace, type Wishes } from './pace.js';
 import { Meter } from './progress.js';
-import { type ChangeoverState, changeStage, getState, readState } from './stage.js';
-import { threadSql } from './thread-sql.js';
+import { Room } from './room.js';
+import { type ChangeoverState, changeStage, getState, hasReached, readState } from './stage.js';
+import { Turns } from './turns.js';
+import { threadSql, type ThreadSql } from './thread-sql.js';
 
-/** How long a batch may hold its locks while the old app is idle, in ms; sizes follow from what batches took. */
-const TARGET_MS = 400;
-const FIRST_BATCH_ROWS = 5_000;
-const LARGEST_BATCH_ROWS = 100_000;
-const LARGEST_GROWTH = 1.5;
-const THREADS_PER_SLICE = 5_000;
+/** How often a copy that rests looks whether it may go on, in ms. */
+const PAUSED_LOOK_MS = 200;
+
+/** What a copy is throttled by that waits for room on the disk. */
+const NO_ROOM = 'disk';
+
+/** Old rows that the first pass reads at a time. */
+const ROWS_PER_RANGE = 50_000;
 
 export interface BackfillResult {
   readonly migrated: number;
@@ -24,12 +36,17 @@ export interface BackfillResult {
  * Copies every old row: first all conversations and participants, then the rows in batches, newest first.
  *
  * Each batch is one transaction with its rows, its quarantine, its links, its checkpoint and the fence of the lease,
- * so that a kill at any moment leaves whole batches, and the next run goes on below the last one.
+ * so that a kill at any moment leaves whole batches, and the next run goes on below the last one. A batch has no more
+ * than 8 MiB of text, unless it is a single row.
  * On SQLite a batch holds the write lock for about 0.4 s; on PostgreSQL it locks the rows of `messages` that it
  * links, and nothing else of the old side.
- * @throws SegueError WRONG_STAGE before expand; RUNNER_ACTIVE, LEASE_LOST.
+ * @param stopping ends it between two batches; the next run goes on from there
+ * @throws SegueError WRONG_STAGE before expand; RUNNER_ACTIVE, LEASE_LOST; an AbortError when it was stopped.
  */
-export async function backfill(context: ChangeoverContext): Promise<BackfillResult> {
+export async function backfill(
+  context: ChangeoverContext,
+  stopping?: AbortSignal,
+): Promise<BackfillResult> {
   const { database } = context;
   const state = await readState(database);
   if (state.stage === 'LEGACY')
@@ -39,30 +56,42 @@ export async function backfill(context: ChangeoverContext): Promise<BackfillResu
     );
   if (state.stage !== 'EXPANDED' && state.stage !== 'BACKFILLING') return counts(state);
 
-  const lease = await Lease.acquire(database);
-  try {
-    return await database.session((session) => new Backfill(context, session, lease).run());
-  } finally {
-    await lease.release(database);
-  }
+  return Lease.hold(database, (lease) =>
+    database.session((session) =>
+      new Backfill(context, lease.keeping(session), lease, stopping).run(),
+    ),
+  );
 }
 
 /** One run of the backfill, on a connection of its own. */
 class Backfill {
   private readonly now: string;
   private readonly sql: CopySql;
+  private readonly applier: Applier;
+  private readonly pace: Pace;
+  private readonly room: Room;
+  private readonly turns: Turns;
+  /** How long the last batch held its locks, in ms. */
+  private heldMs = 0;
 
   constructor(
     private readonly context: ChangeoverContext,
     private readonly session: Session,
     private readonly lease: Lease,
+    private readonly stopping: AbortSignal | undefined,
   ) {
     this.now = context.database.dialect.now;
+    this.pace = new Pace(context.database.dialect.manners);
+    this.room = new Room(context);
+    this.turns = new Turns(context.database.dialect.manners);
+    this.applier = new Applier(context, this.turns);
     this.sql = copySql(context.database.dialect, context.mapping);
   }
 
   async run(): Promise<BackfillResult> {
     const state = await this.begin();
+    // Another process finished it between the look at the stage and the lease.
+    if (hasReached(state.stage, 'BACKFILLED')) return counts(state);
     if (!state.hasThreads) await this.makeThreads(state);
     await this.copyRows(state);
     return this.finish();
@@ -72,8 +101,10 @@ class Backfill {
   private begin(): Promise<ChangeoverState> {
     return this.fenced(async (transaction) => {
       const state = await getState(transaction);
-      if (state.stage === 'BACKFILLING') return state;
+      if (hasReached(state.stage, 'BACKFILLING')) return state;
       const { dialect } = this.context.database;
+      // All that was written so far is about to be read. Capture first, upper bound after.
+      await transaction.run('DELETE FROM changeover_queue');
       const [bounds] = await transaction.all<Bounds>(oldRows(dialect, this.context.mapping).bounds);
       await transaction.run(
         `UPDATE changeover_state SET low_id = CAST(:low AS bigint), high_id = CAST(:high AS bigint),
@@ -84,32 +115,114 @@ class Backfill {
           count: Number(bounds?.count ?? 0),
         },
       );
+      for (const statement of dialect.lateIndexes.drop) await transaction.run(statement);
       await changeStage(transaction, this.now, 'EXPANDED', 'BACKFILLING');
       return getState(transaction);
     });
   }
 
+  /** The first pass: reads the old table once, and makes all conversations and participants. */
   private async makeThreads(state: ChangeoverState): Promise<void> {
     const sql = threadSql(this.context.database.dialect, this.context.mapping);
-    const range = { low: state.lowId, high: state.highId, now: state.startedAt };
+    const { manners } = this.context.database.dialect;
+    const [ofPlaces, ofThreads] = [new Pace(manners), new Pace(manners)];
+    // Who writes while the old table is read is known when the first slice is written.
+    for (const pace of [this.pace, ofPlaces, ofThreads]) await pace.lookAround(this.session);
     for (const statement of sql.prepare) await this.session.run(statement);
-    await this.session.run(sql.collectWriters, range);
-    for (const statement of sql.indexWriters) await this.session.run(statement);
-    for (const statement of sql.collectThreads) await this.session.run(statement);
+    await this.collectWriters(sql, state, ofPlaces);
+    for (const statement of [...sql.sumWriters, ...sql.collectThreads])
+      await this.session.run(statement);
 
     const threads = await this.count(sql.countThreads);
     const meter = new Meter('conversations', threads, this.context.report);
-    for (let first = 1; first <= threads; first += THREADS_PER_SLICE) {
-      const last = Math.min(first + THREADS_PER_SLICE - 1, threads);
-      await this.fenced(async (transaction) => {
-        for (const statement of sql.insertSlice) await transaction.run(statement, { first, last });
-      });
-      meter.add(last - first + 1);
-    }
+    await this.inSlices(
+      ofThreads,
+      threads,
+      async (transaction, slice) => {
+        for (const statement of sql.insertSlice) await transaction.run(statement, slice);
+      },
+      (rows) => {
+        meter.add(rows);
+      },
+    );
     await this.fenced((transaction) =>
       transaction.run('UPDATE changeover_state SET has_threads = true WHERE id = 1'),
     );
-    await this.analyze('conversations', 'conversation_participants');
+    await this.analyze('conversations', 'conversation_participants', 'changeover_places');
+  }
+
+  /**
+   * Writes what is numbered from 1 to `count` in transactions that are no longer than those of a batch, with the same
+   * rests in between.
+   */
+  private async inSlices(
+    pace: Pace,
+    count: number,
+    write: (transaction: Queryable, slice: { first: number; last: number }) => Promise<unknown>,
+    onSlice: (rows: number) => void = () => undefined,
+  ): Promise<void> {
+    for (let first = 1; first <= count;) {
+      await pace.lookAround(this.session);
+      const wishes = await this.leave();
+      if (pace.isBusy) await this.turns.wait(this.stopping);
+      const slice = { first, last: Math.min(first + pace.batchSize(wishes) - 1, count) };
+      const rows = slice.last - first + 1;
+      const tookMs = await this.fenced(async (transaction) => {
+        const began = performance.now();
+        await write(transaction, slice);
+        return performance.now() - began;
+      });
+      this.turns.noteHeld(tookMs);
+      onSlice(rows);
+      for (const statement of this.context.database.dialect.afterBatch)
+        await this.session.all(statement);
+      await pace.rest({ rows, tookMs }, wishes, () => this.lease.keepAlive(this.session));
+      first += rows;
+    }
+  }
+
+  /** Goes through the old table by id, and carries the last usable time along for the rows that have none. */
+  private async collectWriters(
+    sql: ThreadSql,
+    { lowId, highId, startedAt: now, rowsToCopy }: ChangeoverState,
+    pace: Pace,
+  ): Promise<void> {
+    const { dialect } = this.context.database;
+    const { rangeEnd } = oldRows(dialect, this.context.mapping);
+    const meter = new Meter('threads', rowsToCopy, this.context.report);
+    await this.fenced((transaction) => transaction.run(dialect.empty('changeover_places')));
+    if (lowId === null || highId === null) return;
+    const [first] = await this.session.all<{ at: number | string }>(sql.firstInstant, {
+      from: lowId,
+      upTo: highId,
+      now,
+    });
+    let before = first?.at ?? now;
+    for (let from: string | null = lowId; from !== null && BigInt(from) <= BigInt(highId);) {
+      const [end] = await this.session.all<{ range_end: string }>(rangeEnd, {
+        from,
+        size: ROWS_PER_RANGE,
+      });
+      this.stopping?.throwIfAborted();
+      const upTo = least(end?.range_end ?? highId, highId);
+      await this.session.run(sql.emptyRange);
+      const rows = await this.session.run(sql.readRange, { from, upTo, now });
+      const [times] = await this.session.all<{ untimed: number | string; last: number | string }>(
+        sql.timesOfRange,
+      );
+      if (Number(times?.untimed) > 0) {
+        await this.session.run(sql.emptyUntimed);
+        const untimed = await this.session.run(sql.findUntimed, { before });
+        await this.inSlices(pace, untimed, (transaction, slice) =>
+          transaction.run(sql.placeUntimed, slice),
+        );
+        await this.session.run(sql.usePlaces);
+      }
+      before = times?.last ?? before;
+      await this.session.run(sql.collectWriters);
+      meter.add(rows);
+      from = nextAfter(upTo);
+    }
   }
 
   private async copyRows(begun: ChangeoverState): Promise<void> {
@@ -119,16 +232,69 @@ class Backfill {
       this.context.report,
       begun.migrated + begun.quarantined,
     );
-    let size = FIRST_BATCH_ROWS;
-    for (let batch = 1; ; batch += 1) {
-      const started = performance.now();
-      const rows = await this.fenced((transaction) => this.copyBatch(transaction, size, meter));
+    for (let batch = 1; ;) {
+      this.stopping?.throwIfAborted();
+      const applied = await this.apply();
+      await this.pace.lookAround(this.session);
+      if (applied > 0) this.pace.noteForeignWrite();
+      const wishes = await this.leave(meter);
+      const size = this.pace.batchSize(wishes);
+      // Of what was applied just now too, and with a longer gap now and then.
+      if (this.pace.isBusy) await this.turns.wait(this.stopping);
+      const rows = await this.copyNewest(size, meter);
+      this.turns.noteHeld(this.heldMs);
       if (rows === 0) break;
+      if (rows === 'refused') {
+        // A row that the old app gave another thread meanwhile is in the queue, and is no row to be refused.
+        if ((await this.apply()) === 0) this.pace.halve();
+        continue;
+      }
+      meter.throttle(this.pace.throttledBy);
       meter.add(rows);
-      size = nextSize(size, performance.now() - started);
       if (batch === 1) await this.analyze('enhanced_messages');
+      batch += 1;
+      for (const statement of this.context.database.dialect.afterBatch)
+        await this.session.all(statement);
+      await this.pace.rest({ rows, tookMs: this.heldMs }, wishes, () => this.apply());
     }
     await this.analyze('enhanced_messages');
+  }
+
+  /**
+   * Waits for as long as an operator wishes the copy to rest, and while there is too little room on the disk; what the
+   * old app writes is applied all the same.
+   */
+  private async leave(meter?: Meter): Promise<Wishes> {
+    for (;;) {
+      const state = await getState(this.session);
+      this.stopping?.throwIfAborted();
+      const lacksRoom = await this.room.isMissing(state);
+      if (!state.isPaused && !lacksRoom) return state;
+      if (lacksRoom) {
+        meter?.throttle(NO_ROOM);
+        if (state.throttledBy !== NO_ROOM) await this.writeDown(NO_ROOM);
+      }
+      await this.lease.keepAlive(this.session);
+      await sleep(PAUSED_LOOK_MS);
+      await this.apply();
+    }
+  }
+
+  /** For whoever asks where the copy stands. */
+  private async writeDown(throttledBy: string): Promise<void> {
+    await this.fenced((transaction) =>
+      transaction.run(
+        'UPDATE changeover_state SET rows_per_second = 0, throttled_by = CAST(:throttledBy AS text) WHERE id = 1',
+        { throttledBy },
+      ),
+    );
+  }
+
+  /** What the old app wrote while rows are copied is applied in between; returns the number of entries. */
+  private apply(): Promise<number> {
+    return this.applier.drain(this.session, (work) => this.fenced(work), {
+      stopping: this.stopping,
+    });
   }
 
   /** Where the planner has never seen a table filled, it may read all of it for each row of a batch. */
@@ -138,53 +304,167 @@ class Backfill {
         await this.session.run(statement);
   }
 
-  /** Copies the newest `size` rows that are not copied yet; returns their number, 0 at the end. */
-  private async copyBatch(transaction: Queryable, size: number, meter: Meter): Promise<number> {
+  /**
+   * Copies the newest `size` rows that are not copied yet; returns their number, 0 at the end. A batch that the
+   * database refuses is `refused`, to be tried again with half of it; a single row goes to quarantine.
+   */
+  private async copyNewest(size: number, meter: Meter): Promise<number | 'refused'> {
+    try {
+      let tries = 0;
+      const asked = performance.now();
+      return await this.fenced(async (transaction) => {
+        const began = performance.now();
+        tries += 1;
+        if (tries === 1) this.pace.noteWait(began - asked);
+        // The old app may hold a row for as long as it likes; that is found by waiting for it once.
+        const waits = tries === 1;
+        const rows = await this.settleNewest(transaction, size, meter, (range) =>
+          this.copyRange(transaction, range, waits),
+        );
+        this.heldMs = performance.now() - began;
+        return rows;
+      });
+    } catch (error) {
+      const words = refusalOf(error);
+      if (words === null) throw error;
+      if (size > 1) return 'refused';
+      return this.fenced((transaction) =>
+        this.settleNewest(transaction, 1, meter, async ({ from }) => ({
+          migrated: 0,
+          quarantined: await transaction.run(this.sql.quarantineRefused, { from, detail: words }),
+        })),
+      );
+    }
+  }
+
+  /** Finds the next rows, has them settled, and sets the checkpoint below them. */
+  private async settleNewest(
+    transaction: Queryable,
+    size: number,
+    meter: Meter,
+    settle: (range: CopyRange) => Promise<BackfillResult>,
+  ): Promise<number> {
     const state = await getState(transaction);
     if (state.doneAbove === null || state.lowId === null) return 0;
-    const [range] = await transaction.all<{ low: string | null; count: number | string }>(
-      this.sql.newestRange,
-      { floor: state.lowId, high: state.doneAbove, size },
+    const whole = { from: state.lowId, upTo: state.doneAbove, size };
+    let [newest] = await transaction.all<NewestRows>(this.sql.newestRange, whole);
+    if (Number(newest?.bytes) > MOST_BYTES)
+      [newest] = await transaction.all<NewestRows>(this.sql.newestThatFit, {
+        ...whole,
+        most: MOST_BYTES,
+      });
+    if (newest?.low == null) return 0;
+    const from = newest.low;
+    const rows = Number(newest.count);
+    const { doneAbove: upTo, startedAt: now, fillsLink } = state;
+    const [before] = await transaction.all<Record<'copies' | 'quarantined', number | string>>(
+      this.sql.settled,
+      { from, upTo },
     );
-    if (range?.low == null) return 0;
-    const ids = { low: range.low, high: state.doneAbove };
-    const rows = Number(range.count);
-
-    const migrated = await transaction.run(this.sql.copy, { ...ids, now: state.startedAt });
-    // Where every row was copied, there is no need to ask each of them for the rules again.
-    const quarantined =
-      migrated === rows
-        ? 0
-        : await transaction.run(this.sql.quarantine, { ...ids, now: state.startedAt });
-    if (migrated + quarantined !== rows)
-      throw new Error(
-        `Of the ${rows} old rows from ${ids.low} to ${ids.high}, ${migrated} were copied and ${quarantined} put into quarantine: the batch is rolled back`,
-      );
-    if (state.fillsLink) await transaction.run(this.sql.link, ids);
+    const { migrated, quarantined } = await settle({
+      from,
+      upTo,
+      rows,
+      now,
+      fillsLink,
+      isTouched: Number(before?.copies) + Number(before?.quarantined) > 0,
+    });
+    await this.pace.lookForWaiters(transaction);
     await transaction.run(
       // Below the lowest id there is no number: null says that nothing is left.
       `UPDATE changeover_state SET
-         done_above = CASE WHEN CAST(:low AS bigint) > CAST(:lowest AS bigint) THEN CAST(:low AS bigint) - 1 END,
-         migrated = migrated + :migrated, quarantined = quarantined + :quarantined, rows_per_second = :rate, changed_at = ${this.now} WHERE id = 1`,
-      { low: ids.low, lowest: LOWEST_ID, migrated, quarantined, rate: meter.rowsPerSecond },
+         done_above = CASE WHEN CAST(:from AS bigint) > CAST(:lowest AS bigint) THEN CAST(:from AS bigint) - 1 END,
+         migrated = migrated + :migrated, quarantined = quarantined + :quarantined, rows_per_second = :rate, throttled_by = CAST(:throttledBy AS text), lock_hold = :lockHold, changed_at = ${this.now} WHERE id = 1`,
+      {
+        from,
+        lowest: LOWEST_ID,
+        migrated,
+        quarantined,
+        rate: meter.rowsPerSecond,
+        throttledBy: this.pace.throttledBy,
+        lockHold: Math.round(this.heldMs * 1_000),
+      },
     );
     return rows;
   }
 
-  private finish(): Promise<BackfillResult> {
+  /**
+   * Looks for each row of a batch. One that was written between two of its statements is not missing when the queue
+   * tells of it.
+   * @throws Error when rows are, which rolls the batch back: a rule has forgotten them.
+   */
+  private async checkAccounts(
+    transaction: Queryable,
+    range: { from: string; upTo: string },
+    { rows, migrated, quarantined }: BackfillResult & { rows: number },
+  ): Promise<void> {
+    const [missing] = await transaction.all<{ count: number | string }>(
+      this.sql.unaccounted,
+      range,
+    );
+    if (Number(missing?.count) > 0)
+      throw new Error(
+        `Of the ${rows} old rows from ${range.from} to ${range.upTo}, ${migrated} were copied and ${quarantined} put into quarantine, ` +
+          `and of ${Number(missing?.count)} nothing is known: the batch is rolled back`,
+      );
+  }
+
+  private async copyRange(
+    transaction: Queryable,
+    { from, upTo, rows, now, fillsLink, isTouched }: CopyRange,
+    waitsForLocks: boolean,
+  ): Promise<BackfillResult> {
+    const sql = isTouched ? this.sql.touched : this.sql.untouched;
+    const migrated = await transaction.run(sql.copy, { from, upTo, now });
+    await transaction.run(sql.keepRaw, { from, upTo });
+    // Where every row was copied, there is no need to ask each of them for the rules again. The numbers say that only
+    // where no row came or went since they were counted: one that went would make up for one without a thread.
+    const isCounted = !isTouched && !(await hasPending(transaction));
+    const quarantined =
+      isCounted && migrated === rows
+        ? 0
+        : await transaction.run(sql.quarantine, { from, upTo, now });
+    if (!isCounted || migrated + quarantined !== rows)
+      await this.checkAccounts(transaction, { from, upTo }, { rows, migrated, quarantined });
+    if (fillsLink) {
+      for (const statement of this.context.database.dialect.beforeLink)
+        await transaction.run(statement);
+      for (const statement of waitsForLocks ? [this.sql.link] : this.sql.linkUnlocked)
+        await transaction.run(statement, { from, upTo });
+    }
+    return { migrated, quarantined };
+  }
+
+  private async finish(): Promise<BackfillResult> {
+    for (const statement of this.context.database.dialect.lateIndexes.build)
+      await this.fenced((transaction) => transaction.run(statement));
+    await this.mendConversations();
     return this.fenced(async (transaction) => {
-      await transaction.run('UPDATE changeover_state SET rows_per_second = 0 WHERE id = 1');
+      await transaction.run(
+        'UPDATE changeover_state SET rows_to_copy = migrated + quarantined, rows_per_second = 0, throttled_by = NULL, lock_hold = NULL WHERE id = 1',
+      );
       await changeStage(transaction, this.now, 'BACKFILLING', 'BACKFILLED');
       return counts(await getState(transaction));
     });
   }
 
+  /**
+   * The first pass counted rows among the writers that are on the new side no more: the database refused them, or the
+   * old app changed or deleted them before they were copied.
+   */
+  private async mendConversations(): Promise<void> {
+    const { dialect } = this.context.database;
+    const gone = await this.count(
+      `SELECT count(*) + (SELECT applied FROM changeover_state) AS count FROM changeover_quarantine WHERE reason = 'refused'`,
+    );
+    if (gone === 0) return;
+    for (const { conversationId } of await compareConversations(this.context))
+      await this.fenced((transaction) => mendConversation(transaction, dialect, conversationId));
+  }
+
   /** A transaction that is rolled back when the lease has gone to another process meanwhile. */
   private fenced<Result>(work: (transaction: Queryable) => Promise<Result>): Promise<Result> {
-    return this.session.transaction(async (transaction) => {
-      await this.lease.renew(transaction);
-      return work(transaction);
-    });
+    return this.lease.fenced(this.session, work);
   }
 
   private async count(sql: string): Promise<number> {
@@ -193,15 +473,28 @@ class Backfill {
   }
 }
 
-function counts({ migrated, quarantined }: ChangeoverState): BackfillResult {
-  return { migrated, quarantined };
+/** The rows of a batch: the lowest of their ids, their number, and the bytes of their texts. */
+interface NewestRows {
+  readonly low: string | null;
+  readonly count: number | string;
+  readonly bytes: number | string | null;
 }
 
-/** The size that would have met the target, approached slowly: a batch that grows tenfold may hold its lock as long. */
-function nextSize(size: number, tookMs: number): number {
-  const ideal = size * (TARGET_MS / Math.max(tookMs, 1));
-  return Math.max(
-    1,
-    Math.min(Math.round(ideal), Math.round(size * LARGEST_GROWTH), LARGEST_BATCH_ROWS),
-  );
+/** The ids of one batch, both included, and what does not change from batch to batch. */
+interface CopyRange {
+  readonly from: string;
+  readonly upTo: string;
+  readonly rows: number;
+  readonly now: number | null;
+  readonly fillsLink: boolean;
+  /** Whether some of them were settled before, or are tombstones by now. */
+  readonly isTouched: boolean;
+}
+
+function least(a: string, b: string): string {
+  return BigInt(a) <= BigInt(b) ? a : b;
+}
+
+function counts({ migrated, quarantined }: ChangeoverState): BackfillResult {
+  return { migrated, quarantined };
 }

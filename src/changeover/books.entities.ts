@@ -1,4 +1,5 @@
 import { EntitySchema } from 'typeorm';
+import { UTC, writeShifts } from '../config/zone.js';
 import type { Dialect } from '../database/dialect.js';
 import { generatedKey } from '../database/generated-key.js';
 
@@ -13,9 +14,16 @@ export function stateEntity({ types }: Dialect): EntitySchema {
       stage: { type: 'text' },
       // What the operator would restore, or that he said he needs nothing.
       backup: { type: 'text', nullable: true },
+      // Whether expand added its three columns to the old tables: `--without-columns` leaves them out.
+      addsColumns: { name: 'adds_columns', type: types.flag, default: true },
       // Whether the batches fill messages.conversation_id: not where an old trigger would fire on it.
       fillsLink: { name: 'fills_link', type: types.flag, default: true },
-      // Rows from `low` to `high` are to be copied; those above `done_above` are. Null: not begun.
+      // The zone that old times are in, by name and as `writeShifts` writes it: settled by expand, and meaning nothing
+      // at LEGACY. A later version of Node may know other shifts; the copies are compared with what they were made by.
+      zone: { type: 'text', default: UTC.name },
+      zoneShifts: { name: 'zone_shifts', type: 'text', default: writeShifts(UTC.shifts) },
+      // Rows from `low` to `high` are to be copied; those above `done_above` are. Null: not begun. While a rollback
+      // is under way (stage LEGACY): their conversation_id is to be emptied; above `done_above` it is.
       lowId: { name: 'low_id', type: types.id, nullable: true },
       highId: { name: 'high_id', type: types.id, nullable: true },
       doneAbove: { name: 'done_above', type: types.id, nullable: true },
@@ -25,8 +33,22 @@ export function stateEntity({ types }: Dialect): EntitySchema {
       quarantined: count,
       // Of the last batch; for whoever asks from another process.
       rowsPerSecond: { ...count, name: 'rows_per_second' },
+      // Entries of the queue that were applied: rows changed under the copy's hands.
+      applied: count,
       // Old times later than this are in the future, however often the backfill is resumed.
       startedAt: { name: 'started_at', type: types.instant, nullable: true },
+      // When something was found to have passed capture by, and what: certificates from before say nothing any more.
+      voidedAt: { name: 'voided_at', type: types.instant, nullable: true },
+      voidedBy: { name: 'voided_by', type: 'text', nullable: true },
+      // What an operator wishes of the copy: to rest, and no more rows a second than this.
+      paused: { type: types.flag, default: false },
+      rateLimit: { name: 'rate_limit', type: types.id, nullable: true },
+      // What it rests longer for, and for how many microseconds its last batch held its locks.
+      throttledBy: { name: 'throttled_by', type: 'text', nullable: true },
+      lockHold: { name: 'lock_hold', type: types.id, nullable: true },
+      // How far the rolling compare has come, and how many rows it found that had passed capture by.
+      comparedThrough: { name: 'compared_through', type: types.id, nullable: true },
+      bypassed: count,
       changedAt: { name: 'changed_at', type: types.instant },
     },
     checks: [{ name: 'changeover_state_one_row', expression: '"id" = 1' }],
@@ -67,6 +89,18 @@ export function queueEntity({ engine, types }: Dialect): EntitySchema {
   });
 }
 
+/** Where old rows without a usable time go: the position of the row before them by id. Empty once all rows are copied. */
+export function placeEntity({ types }: Dialect): EntitySchema {
+  return new EntitySchema({
+    name: 'ChangeoverPlace',
+    tableName: 'changeover_places',
+    columns: {
+      legacyId: { name: 'legacy_id', type: types.id, primary: true },
+      position: { type: types.instant },
+    },
+  });
+}
+
 /** Old rows that could not be moved, with the reason; old clients go on being answered with them. */
 export function quarantineEntity({ types }: Dialect): EntitySchema {
   const text = { type: 'text', nullable: true } as const;
@@ -103,9 +137,13 @@ export function certificateEntity({ types }: Dialect): EntitySchema {
       migratedMessages: { ...count, name: 'migrated_messages' },
       quarantinedMessages: { ...count, name: 'quarantined_messages' },
       mismatches: count,
+      // Rows that the counts leave out: the old app wrote them again at that moment.
+      pending: count,
       lowId: { name: 'low_id', type: types.id, nullable: true },
       highId: { name: 'high_id', type: types.id, nullable: true },
       versions: { type: 'text' },
+      // Of all old rows in their canonical form, by id; only where it was asked for.
+      sha256: { type: 'text', nullable: true },
       verifiedAt: { name: 'verified_at', type: types.instant },
     },
   });
@@ -121,6 +159,21 @@ export function mismatchEntity({ types }: Dialect): EntitySchema {
       legacyId: { name: 'legacy_id', type: types.id, primary: true },
       kind: { type: 'text', primary: true },
       detail: { type: 'text' },
+    },
+  });
+}
+
+/** What `verify --repair` did, row by row. */
+export function repairEntity({ types }: Dialect): EntitySchema {
+  return new EntitySchema({
+    name: 'ChangeoverRepair',
+    tableName: 'changeover_repairs',
+    columns: {
+      id: generatedKey(types),
+      legacyId: { name: 'legacy_id', type: types.id },
+      kind: { type: 'text' },
+      did: { type: 'text' },
+      repairedAt: { name: 'repaired_at', type: types.instant },
     },
   });
 }

@@ -7,4 +7,6 @@ export interface ChangeoverContext {
   readonly database: Database;
   readonly mapping: LegacyMapping;
   readonly report: Report;
+  /** Bytes that a copy leaves free on the database's disk; 0, or none: it does not look. */
+  readonly diskReserve?: number;
 }

@@ -1,14 +1,9 @@
-import {
-  type Bounds,
-  HIGHEST_ID,
-  inRange,
-  LOWEST_ID,
-  nextAfter,
-  oldRows,
-} from '../legacy/old-rows.js';
+import { HIGHEST_ID, LOWEST_ID } from '../database/ids.js';
+import { type Bounds, inRange, nextAfter, oldRows } from '../legacy/old-rows.js';
+import { RAW } from '../messages/enhanced-message.entities.js';
 import type { ChangeoverContext } from './context.js';
 import { Meter } from './progress.js';
-import { regularRows } from './regular-rows.js';
+import { rowRules } from './row-rules.js';
 import { checkShape, isEmpty, type OldTrigger } from './shape.js';
 import { readState, type Stage } from './stage.js';
 
@@ -25,8 +20,10 @@ export interface Inspection {
   readonly tables: Readonly<Record<string, number>>;
   readonly lowId: string | null;
   readonly highId: string | null;
-  /** Rows that would go to quarantine, by the rule that they break. */
+  /** Rows that would be migrated with something kept raw beside them, by what is irregular; one row may count for several. */
   readonly irregular: Readonly<Record<string, number>>;
+  /** Rows that would go to quarantine, by the obstacle. */
+  readonly quarantined: Readonly<Record<string, number>>;
   /** The old table's own triggers. */
   readonly triggers: readonly string[];
 }
@@ -49,6 +46,7 @@ export async function inspect(context: ChangeoverContext): Promise<Inspection> {
       lowId: null,
       highId: null,
       irregular: {},
+      quarantined: {},
       triggers: [],
     };
   await checkShape(database, mapping);
@@ -72,20 +70,35 @@ export async function inspect(context: ChangeoverContext): Promise<Inspection> {
   };
 }
 
-/** Counts, range by range, which rows break which rule first. */
+/** What a bit of the raw mask says of an old row. */
+const IRREGULAR: Readonly<Record<keyof typeof RAW, string>> = {
+  sender: 'the sender has no account',
+  recipient: 'recipient and group are both set',
+  group: 'the group is 0 or empty, and not null',
+  type: 'the type is unknown',
+  status: 'the status is unknown',
+  createdAt: 'the time has another form, lies in the future, or cannot be read',
+  content: 'the content is a number',
+};
+
+/** Counts, range by range, what is irregular, and which rows have no thread. */
 async function countIrregular(
   { database, mapping, report }: ChangeoverContext,
   total: number,
-): Promise<Pick<Inspection, 'lowId' | 'highId' | 'irregular'>> {
+): Promise<Pick<Inspection, 'lowId' | 'highId' | 'irregular' | 'quarantined'>> {
   const rows = oldRows(database.dialect, mapping);
-  const regular = regularRows(database.dialect, mapping);
+  const rules = rowRules(database.dialect, mapping);
   const [bounds] = await database.reader.all<Bounds>(rows.bounds);
-  const statement = `SELECT rule, count(*) AS count FROM (
-      SELECT ${regular.complaint} AS rule FROM ${regular.from}
-      WHERE ${inRange(rows.of('m').id)} AND (${regular.predicate}) IS NOT TRUE) AS irregular
-    GROUP BY rule`;
+  const statement = `SELECT mask, obstacle, count(*) AS count FROM (
+      SELECT ${rules.rawMask} AS mask, CASE WHEN NOT ${rules.isPlaced} THEN ${rules.detail} END AS obstacle
+      FROM ${rules.read(inRange)}) AS looked_at
+    WHERE mask <> 0 OR obstacle IS NOT NULL GROUP BY mask, obstacle`;
   const meter = new Meter('inspection', total, report);
   const irregular: Record<string, number> = {};
+  const quarantined: Record<string, number> = {};
+  const add = (to: Record<string, number>, what: string, count: number): void => {
+    to[what] = (to[what] ?? 0) + count;
+  };
   const now = Date.now() * 1000;
   for (let from: string | null = LOWEST_ID; from !== null;) {
     const [end] = await database.reader.all<{ range_end: string }>(rows.rangeEnd, {
@@ -93,14 +106,18 @@ async function countIrregular(
       size: ROWS_PER_RANGE,
     });
     const upTo: string = end?.range_end ?? HIGHEST_ID;
-    const counts = await database.reader.all<{ rule: string; count: number | string }>(statement, {
-      from,
-      upTo,
-      now,
-    });
-    for (const { rule, count } of counts) irregular[rule] = (irregular[rule] ?? 0) + Number(count);
+    for (const { mask, obstacle, count } of await database.reader.all<{
+      mask: number;
+      obstacle: string | null;
+      count: number | string;
+    }>(statement, { from, upTo, now })) {
+      if (obstacle !== null) add(quarantined, obstacle, Number(count));
+      else
+        for (const [name, bit] of Object.entries(RAW) as [keyof typeof RAW, number][])
+          if ((mask & bit) !== 0) add(irregular, IRREGULAR[name], Number(count));
+    }
     meter.add(end === undefined ? total % ROWS_PER_RANGE : ROWS_PER_RANGE);
     from = nextAfter(upTo);
   }
-  return { lowId: bounds?.low ?? null, highId: bounds?.high ?? null, irregular };
+  return { lowId: bounds?.low ?? null, highId: bounds?.high ?? null, irregular, quarantined };
 }

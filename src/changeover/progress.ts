@@ -8,6 +8,8 @@ export interface Progress {
   readonly rowsPerSecond: number;
   /** Seconds left at that rate; null when not known yet. */
   readonly secondsLeft: number | null;
+  /** What it rests longer for, or waits for; null: nothing. */
+  readonly throttledBy: string | null;
 }
 
 export type Report = (progress: Progress) => void;
@@ -18,6 +20,7 @@ const NEWEST = 0.3;
 /** Counts the rows of a step, and says how fast they go. */
 export class Meter {
   private rate = 0;
+  private throttledBy: string | null = null;
   private last = performance.now();
 
   constructor(
@@ -42,6 +45,15 @@ export class Meter {
     this.tell();
   }
 
+  /** Says what the step rests for, or waits for, from now on. */
+  throttle(by: string | null): void {
+    if (by === this.throttledBy) return;
+    this.throttledBy = by;
+    // What it took before says nothing of what is left.
+    this.last = performance.now();
+    this.tell();
+  }
+
   private tell(): void {
     const left = Math.max(this.total - this.done, 0);
     this.report({
@@ -50,6 +62,7 @@ export class Meter {
       total: this.total,
       rowsPerSecond: this.rowsPerSecond,
       secondsLeft: this.rate > 0 ? Math.ceil(left / this.rate) : null,
+      throttledBy: this.throttledBy,
     });
   }
 }

@@ -1,7 +1,7 @@
 import type { LegacyMapping } from '../config/legacy-mapping.js';
 import type { Database } from '../database/database.js';
 import { hasTable, isEmpty } from './shape.js';
-import { changeStage, readState, type Stage } from './stage.js';
+import { changeStage, readState, settleZone, type Stage } from './stage.js';
 
 /**
  * Makes an empty database a chat without an old side: all tables but the old one of messages, and the stage
@@ -21,8 +21,9 @@ export async function setUpIfEmpty(
     !(await hasTable(database, mapping.messages.table));
   if (!wasBegun && !(await isEmpty(database))) return stage;
   await database.migrate();
-  await database.transaction((transaction) =>
-    changeStage(transaction, database.dialect.now, 'LEGACY', 'CONTRACTED'),
-  );
+  await database.transaction(async (transaction) => {
+    await settleZone(transaction, database.dialect);
+    await changeStage(transaction, database.dialect.now, 'LEGACY', 'CONTRACTED');
+  });
   return 'CONTRACTED';
 }

@@ -1,10 +1,16 @@
 import type { LegacyMapping, TableMapping } from '../config/legacy-mapping.js';
-import type { Database } from '../database/database.js';
-import type { ColumnDescription } from '../database/dialect.js';
+import type { Database, Queryable } from '../database/database.js';
+import type { ColumnDescription, Dialect } from '../database/dialect.js';
 import { SegueError } from '../errors/segue-error.js';
 
+/** A column of an old table. */
+export interface ColumnName {
+  readonly table: string;
+  readonly column: string;
+}
+
 /** The columns that are ours, beside the old ones. */
-function addedColumnsOf({ users, messages }: LegacyMapping): { table: string; column: string }[] {
+export function addedColumnsOf({ users, messages }: LegacyMapping): ColumnName[] {
   return [
     { table: users.table, column: users.columns.socketId },
     { table: users.table, column: users.columns.lastSeen },
@@ -79,6 +85,7 @@ export async function checkNamesAreFree(
   database: Database,
   mapping: LegacyMapping,
   ownTables: readonly string[],
+  withoutColumns: boolean,
 ): Promise<void> {
   for (const table of ownTables) {
     const [row] = await database.reader.all<{ present: number | string }>(
@@ -91,16 +98,64 @@ export async function checkNamesAreFree(
         `${database.shown} has a table ${table} already, or something else of that name, which is not ours: rename it, or move its app elsewhere.`,
       );
   }
-  for (const { table, column } of addedColumnsOf(mapping))
-    if (
-      (await describeTable(database, table)).some(
-        ({ name }) => name.toLowerCase() === column.toLowerCase(),
-      )
-    )
+  if (withoutColumns) return;
+  const left = await findLeftColumns(database, mapping);
+  for (const { table, column } of addedColumnsOf(mapping)) {
+    if (!(await hasColumn(database.reader, database.dialect, { table, column }))) continue;
+    if (!left.some((ours) => ours.table === table && ours.column === column))
       throw new SegueError(
         'NAME_TAKEN',
-        `The table ${table} has a column ${column} already, which is not ours: nothing was changed.`,
+        `The table ${table} has a column ${column} already, which is not ours: --without-columns leaves ours out. Nothing was changed.`,
       );
+    if (await hasValues(database, { table, column }))
+      throw new SegueError(
+        'NAME_TAKEN',
+        `The column ${column} of ${table} was left by 'segue rollback --purge', empty, and has values by now, which are not ours: nothing was changed.`,
+      );
+  }
+}
+
+/** Those of our columns that a purge left in the old tables: they bear our mark. */
+export async function findLeftColumns(
+  database: Database,
+  mapping: LegacyMapping,
+): Promise<ColumnName[]> {
+  const left: ColumnName[] = [];
+  for (const { table, column } of addedColumnsOf(mapping)) {
+    const marked = await database.reader.all<{ name: string }>(database.dialect.markedColumns, {
+      table,
+    });
+    if (marked.some(({ name }) => name === column)) left.push({ table, column });
+  }
+  return left;
+}
+
+export async function hasColumn(
+  queryable: Queryable,
+  dialect: Dialect,
+  { table, column }: ColumnName,
+): Promise<boolean> {
+  const found = await queryable.all<ColumnDescription>(dialect.describeTable, { table });
+  return found.some(({ name }) => name.toLowerCase() === column.toLowerCase());
+}
+
+/** Reads all of the table when the column is empty: no index helps. */
+async function hasValues(
+  { dialect, reader }: Database,
+  { table, column }: ColumnName,
+): Promise<boolean> {
+  const rows = await reader.all(
+    `SELECT 1 AS one FROM ${dialect.name(table)} WHERE ${dialect.name(column)} IS NOT NULL LIMIT 1`,
+  );
+  return rows.length > 0;
+}
+
+/** The old app's triggers on its messages, and its like. */
+export function listOldTriggers(
+  { dialect, reader }: Database,
+  { messages }: LegacyMapping,
+): Promise<OldTrigger[]> {
+  return reader.all<OldTrigger>(dialect.triggersOn, { table: messages.table });
 }
 
 /** What the copy reads, and what the column has to hold for that. */

@@ -1,5 +1,7 @@
 import { SegueError } from '../errors/segue-error.js';
+import { UTC, writeShifts } from '../config/zone.js';
 import type { Database, Queryable } from '../database/database.js';
+import type { Dialect } from '../database/dialect.js';
 
 /** The stages of a changeover, in order. Every one but the last has a way back. */
 export const STAGES = [
@@ -18,7 +20,14 @@ export type Stage = (typeof STAGES)[number];
 /** The one row of `changeover_state`. Ids are text: they may pass 2^53. */
 export interface ChangeoverState {
   readonly stage: Stage;
+  /** What the operator would restore; null: nothing. */
+  readonly backup: string | null;
+  /** Whether the old tables have our three columns, or will get them. */
+  readonly addsColumns: boolean;
   readonly fillsLink: boolean;
+  /** The name of the zone that old times were copied in; means nothing at LEGACY. */
+  readonly zone: string;
+  /** Where the copy stands. At LEGACY: a rollback took the copies away, and this is where emptying the links stands. */
   readonly lowId: string | null;
   readonly highId: string | null;
   readonly doneAbove: string | null;
@@ -26,14 +35,29 @@ export interface ChangeoverState {
   readonly rowsToCopy: number;
   readonly migrated: number;
   readonly quarantined: number;
+  /** Entries of the queue that were applied: the old app wrote since the copy began. */
+  readonly applied: number;
   readonly rowsPerSecond: number;
   readonly startedAt: number | null;
+  readonly isPaused: boolean;
+  /** Rows a second; null: no limit. */
+  readonly rateLimit: number | null;
+  readonly throttledBy: string | null;
+  /** For how long the last batch held its locks, in ms; null: not known. */
+  readonly lockHoldMs: number | null;
+  /** How far the rolling compare has come; null: it begins anew. */
+  readonly comparedThrough: string | null;
+  /** Rows that the rolling compare found to have passed capture by. */
+  readonly bypassed: number;
 }
 
 /** What a database looks like that nobody has expanded. */
 const UNTOUCHED: ChangeoverState = {
   stage: 'LEGACY',
+  backup: null,
+  addsColumns: true,
   fillsLink: true,
+  zone: UTC.name,
   lowId: null,
   highId: null,
   doneAbove: null,
@@ -41,17 +65,34 @@ const UNTOUCHED: ChangeoverState = {
   rowsToCopy: 0,
   migrated: 0,
   quarantined: 0,
+  applied: 0,
   rowsPerSecond: 0,
   startedAt: null,
+  isPaused: false,
+  rateLimit: null,
+  throttledBy: null,
+  lockHoldMs: null,
+  comparedThrough: null,
+  bypassed: 0,
 };
 
 /** Reads where the changeover stands; a database without our books stands at LEGACY. */
 export async function readState(database: Database): Promise<ChangeoverState> {
-  const [table] = await database.reader.all<{ present: number | string }>(
-    database.dialect.hasTable,
-    { table: 'changeover_state' },
-  );
-  return Number(table?.present) === 0 ? UNTOUCHED : getState(database.reader);
+  if (!(await hasBooks(database))) return UNTOUCHED;
+  try {
+    return await getState(database.reader);
+  } catch (error) {
+    // A purge may have come between the two reads.
+    if (await hasBooks(database)) throw error;
+    return UNTOUCHED;
+  }
+}
+
+async function hasBooks({ dialect, reader }: Database): Promise<boolean> {
+  const [table] = await reader.all<{ present: number | string }>(dialect.hasTable, {
+    table: 'changeover_state',
+  });
+  return Number(table?.present) > 0;
 }
 
 /** As `readState`, where the books are known to be there: inside a transaction of the changeover. */
@@ -59,9 +100,11 @@ export async function getState(queryable: Queryable): Promise<ChangeoverState> {
   const [row] = await queryable.all<
     Record<keyof ChangeoverState, string | number | boolean | null>
   >(
-    `SELECT stage, fills_link AS "fillsLink", CAST(low_id AS text) AS "lowId", CAST(high_id AS text) AS "highId",
+    `SELECT stage, backup, adds_columns AS "addsColumns", fills_link AS "fillsLink", zone, CAST(low_id AS text) AS "lowId", CAST(high_id AS text) AS "highId",
        CAST(done_above AS text) AS "doneAbove", has_threads AS "hasThreads", rows_to_copy AS "rowsToCopy",
-       migrated, quarantined, rows_per_second AS "rowsPerSecond", started_at AS "startedAt"
+       migrated, quarantined, applied, rows_per_second AS "rowsPerSecond", started_at AS "startedAt",
+       paused AS "isPaused", rate_limit AS "rateLimit", throttled_by AS "throttledBy", lock_hold AS "lockHoldMs",
+       CAST(compared_through AS text) AS "comparedThrough", bypassed
      FROM changeover_state WHERE id = 1`,
   );
   if (row === undefined)
@@ -71,7 +114,10 @@ export async function getState(queryable: Queryable): Promise<ChangeoverState> {
     );
   return {
     stage: checkStage(row.stage),
+    backup: textOrNull(row.backup),
+    addsColumns: Boolean(row.addsColumns),
     fillsLink: Boolean(row.fillsLink),
+    zone: String(row.zone),
     lowId: textOrNull(row.lowId),
     highId: textOrNull(row.highId),
     doneAbove: textOrNull(row.doneAbove),
@@ -79,9 +125,31 @@ export async function getState(queryable: Queryable): Promise<ChangeoverState> {
     rowsToCopy: Number(row.rowsToCopy),
     migrated: Number(row.migrated),
     quarantined: Number(row.quarantined),
+    applied: Number(row.applied),
     rowsPerSecond: Number(row.rowsPerSecond),
     startedAt: row.startedAt === null ? null : Number(row.startedAt),
+    isPaused: Boolean(row.isPaused),
+    rateLimit: row.rateLimit === null ? null : Number(row.rateLimit),
+    throttledBy: textOrNull(row.throttledBy),
+    lockHoldMs: row.lockHoldMs === null ? null : Number(row.lockHoldMs) / 1_000,
+    comparedThrough: textOrNull(row.comparedThrough),
+    bypassed: Number(row.bypassed),
   };
+}
+
+/** How far the old app's clock may be ahead of the database's for its times to be believed, in microseconds. */
+const CLOCKS_APART = 300_000_000;
+
+/**
+ * The latest instant that a row written by now can have, by the database's clock, in microseconds as text: what lies
+ * after it is in the future, and no usable time.
+ */
+export async function readLatest(queryable: Queryable, { now }: Dialect): Promise<string> {
+  const [row] = await queryable.all<{ latest: string }>(
+    `SELECT CAST(${now} + ${CLOCKS_APART} AS text) AS latest`,
+  );
+  if (row === undefined) throw new Error('The database has no clock');
+  return row.latest;
 }
 
 /**
@@ -105,6 +173,17 @@ export async function changeStage(
       `The stage is ${stage}, not ${from}: another process changed it. Nothing was done; see 'segue status'.`,
     );
   }
+}
+
+/** The zone that the old times were copied in, as `{name, shifts}`; at LEGACY there are no copies. */
+export const SETTLED_ZONE = `SELECT zone AS name, zone_shifts AS shifts FROM changeover_state WHERE id = 1 AND stage <> 'LEGACY'`;
+
+/** Settles the zone of old times as the one that the database was opened with; to be called on the way out of LEGACY. */
+export async function settleZone(transaction: Queryable, { zone }: Dialect): Promise<void> {
+  await transaction.run(
+    `UPDATE changeover_state SET zone = :name, zone_shifts = :shifts WHERE id = 1 AND stage = 'LEGACY'`,
+    { name: zone.name, shifts: writeShifts(zone.shifts) },
+  );
 }
 
 /** Whether a changeover stands at `least` or later. */

@@ -2,7 +2,8 @@ import type { Database } from '../database/database.js';
 import type { LegacyMapping } from '../config/legacy-mapping.js';
 import { hasTable } from './shape.js';
 import { readState, type Stage } from './stage.js';
-import { findCertificate } from './verify.js';
+import { findCertificate } from './certificate.js';
+import { Lease } from './lease.js';
 
 /** Where the changeover stands: the plain fields of the API's `Changeover`, under its names. */
 export interface Status extends Readonly<typeof NOT_YET> {
@@ -10,28 +11,49 @@ export interface Status extends Readonly<typeof NOT_YET> {
   readonly legacyMessages: number;
   readonly migratedMessages: number;
   readonly quarantinedMessages: number;
+  readonly paused: boolean;
+  /** What the old app wrote and nobody applied yet. */
   readonly pendingChanges: number;
   readonly rowsPerSecond: number;
   readonly etaSeconds: number | null;
+  /** What the copy rests longer for; null: nothing. */
+  readonly throttledBy: string | null;
+  /**
+   * How long a writer of the old app may have to wait for a lock of ours, in ms: as long as the last batch held them. On
+   * SQLite his busy handler may notice the end up to 100 ms later. null: nothing is copied.
+   */
+  readonly lockWaitMs: number | null;
+  /** Age of the oldest pending change, in ms; null: nothing is pending. */
+  readonly oldSideLagMs: number | null;
   readonly verifiedAt: string | null;
   readonly mismatches: number | null;
+  /** What the operator said that he would restore; null: nothing, or not expanded yet. */
+  readonly backup: string | null;
   readonly certificate: string | null;
 }
 
-/** What no verb of this version changes: nothing is paused, mirrored, throttled, cut over or shadowed. */
+/** What no verb of this version changes: nothing is mirrored, cut over or shadowed. */
 const NOT_YET = {
-  paused: false,
   pendingMirrors: 0,
-  throttledBy: null,
-  lockWaitMs: null,
-  oldSideLagMs: null,
   cutoverPercent: 0,
   shadowCompared: 0,
   shadowMismatches: 0,
 };
 
-/** Reads it all anew; counts are of the tables themselves, not of the books. */
-export async function status(database: Database, mapping: LegacyMapping): Promise<Status> {
+export interface StatusOptions {
+  /**
+   * Take the counts from the books where there are some, instead of counting the tables: for whoever asks every
+   * second. They are written with the rows, and what bypasses us they do not know.
+   */
+  readonly fromBooks?: boolean;
+}
+
+/** Reads it all anew. The rate is 0 when nobody runs the changeover, whatever the last one left. */
+export async function status(
+  database: Database,
+  mapping: LegacyMapping,
+  { fromBooks = false }: StatusOptions = {},
+): Promise<Status> {
   const state = await readState(database);
   const { reader } = database;
   const count = async (table: string): Promise<number> => {
@@ -42,19 +64,36 @@ export async function status(database: Database, mapping: LegacyMapping): Promis
     return Number(row?.count);
   };
   const expanded = state.stage !== 'LEGACY';
-  const certificate = expanded ? await findCertificate(reader) : null;
+  const certificate = expanded ? await findCertificate(reader, database.dialect) : null;
+  // One whose process is gone runs no more, though its lease has not run out.
+  const hasRunner = expanded && (await Lease.findConflict(database)) !== null;
+  const rowsPerSecond = hasRunner ? state.rowsPerSecond : 0;
   const left = state.rowsToCopy - state.migrated - state.quarantined;
+  const hasBooks = fromBooks && state.startedAt !== null;
   return {
     ...NOT_YET,
     stage: state.stage,
-    legacyMessages: await count(mapping.messages.table),
-    migratedMessages: await count('enhanced_messages'),
-    quarantinedMessages: await count('changeover_quarantine'),
+    legacyMessages: hasBooks ? state.rowsToCopy : await count(mapping.messages.table),
+    migratedMessages: hasBooks ? state.migrated : await count('enhanced_messages'),
+    quarantinedMessages: hasBooks ? state.quarantined : await count('changeover_quarantine'),
+    paused: state.isPaused,
     pendingChanges: await count('changeover_queue'),
-    rowsPerSecond: state.rowsPerSecond,
-    etaSeconds: state.rowsPerSecond > 0 ? Math.ceil(left / state.rowsPerSecond) : null,
+    rowsPerSecond,
+    throttledBy: hasRunner ? state.throttledBy : null,
+    lockWaitMs: rowsPerSecond > 0 ? state.lockHoldMs : null,
+    oldSideLagMs: expanded ? await lagOf(database) : null,
+    etaSeconds: rowsPerSecond > 0 ? Math.ceil(left / rowsPerSecond) : null,
     verifiedAt: certificate?.verifiedAt ?? null,
     mismatches: certificate?.mismatches ?? null,
+    backup: expanded ? state.backup : null,
     certificate: certificate?.text ?? null,
   };
+}
+
+async function lagOf({ reader, dialect }: Database): Promise<number | null> {
+  const [oldest] = await reader.all<{ lag: number | string | null }>(
+    `SELECT ${dialect.now} - min(queued_at) AS lag FROM changeover_queue`,
+  );
+  // The trigger's clock on SQLite is exact to a millisecond only.
+  return oldest?.lag == null ? null : Math.max(Number(oldest.lag) / 1_000, 0);
 }

@@ -1,7 +1,8 @@
 import type { BackfillResult } from '../changeover/backfill.js';
 import type { Inspection } from '../changeover/inspect.js';
 import type { Stage } from '../changeover/stage.js';
-import type { QuarantinedRow } from '../changeover/quarantine.js';
+import type { QuarantinedRow, Replay } from '../changeover/quarantine.js';
+import type { RollbackResult } from '../changeover/rollback.js';
 import type { Status } from '../changeover/status.js';
 import type { Verification } from '../changeover/verify.js';
 
@@ -12,6 +13,7 @@ export function inspection(found: Inspection): string {
   if (found.empty)
     return `${found.database} (${found.engine}) is empty: nothing to move. 'segue serve' sets a new chat up in it.`;
   const irregular = Object.entries(found.irregular);
+  const quarantined = Object.entries(found.quarantined);
   return lines(
     `${found.database} (${found.engine}), stage ${found.stage}`,
     '',
@@ -22,13 +24,17 @@ export function inspection(found: Inspection): string {
       : `Message ids from ${found.lowId} to ${found.highId}.`,
     irregular.length === 0
       ? 'All rows are regular.'
-      : 'Rows that would go to quarantine, and stay visible to old clients:',
-    ...irregular.map(([rule, rows]) => `  ${number(rows)}  ${rule}`),
+      : 'Irregular rows, which are migrated with their old values kept beside them:',
+    ...irregular.map(([what, rows]) => `  ${number(rows)}  ${what}`),
+    ...(quarantined.length === 0
+      ? []
+      : ['Rows that would go to quarantine, and stay visible to old clients:']),
+    ...quarantined.map(([obstacle, rows]) => `  ${number(rows)}  ${obstacle}`),
     ...(found.triggers.length === 0
       ? []
       : [`Triggers of the old app on its messages: ${found.triggers.join(', ')}.`]),
     ...(found.stage === 'LEGACY'
-      ? ['', "Next: 'segue migrate --backup NAME', while the old app does not write."]
+      ? ['', "Next: 'segue migrate --backup NAME'; the old app may write on."]
       : []),
   );
 }
@@ -45,17 +51,31 @@ export function verification(result: Verification): string {
   const { found, mismatches } = result;
   return lines(
     `${count(result.legacyMessages)} legacy = ${count(result.migratedMessages)} migrated + ${count(result.quarantinedMessages)} quarantined, ` +
-      `${count(mismatches)} mismatches`,
+      `${count(mismatches)} mismatches` +
+      (result.pending > 0 ? `, ${count(result.pending)} pending and left out` : ''),
     ...found
       .slice(0, SHOWN)
       .map(({ legacyId, kind, detail }) => `  message ${legacyId}: ${kind}: ${detail}`),
     ...(mismatches > SHOWN ? [`  and ${count(mismatches - SHOWN)} more`] : []),
+    ...(result.repaired > 0
+      ? [`${count(result.repaired)} rows were repaired; changeover_repairs lists all of them:`]
+      : []),
+    ...result.repairs
+      .slice(0, SHOWN)
+      .map(({ legacyId, kind, did }) => `  message ${legacyId}: ${kind}: ${did}`),
     result.certificate,
   );
 }
 
 export function quarantined({ legacyId, reason, detail }: QuarantinedRow): string {
   return `message ${legacyId}: ${reason}: ${detail}\n`;
+}
+
+export function replay({ migrated, quarantined, removed }: Replay): string {
+  return (
+    `${count(migrated)} rows migrated now, ${count(quarantined)} looked at and still in quarantine, ` +
+    `${count(removed)} gone from the old table.${migrated > 0 ? " Next: 'segue verify'." : ''}`
+  );
 }
 
 export function status(now: Status): string {
@@ -67,18 +87,60 @@ export function status(now: Status): string {
     ...(now.rowsPerSecond > 0
       ? [`rate         ${count(now.rowsPerSecond)}/s, ${now.etaSeconds} s left`]
       : []),
+    ...(now.backup === null ? [] : [`backup       ${now.backup}`]),
+    ...(now.paused ? ["paused       the copy rests until 'segue resume'"] : []),
+    ...(now.throttledBy === null ? [] : [`throttled by ${throttle(now.throttledBy)}`]),
+    ...(now.lockWaitMs === null
+      ? []
+      : [`lock held    ${count(Math.round(now.lockWaitMs))} ms by the last batch`]),
+    ...(now.oldSideLagMs === null
+      ? []
+      : [
+          `pending      ${number(now.pendingChanges).trimStart()} changes of the old app, the oldest ${(now.oldSideLagMs / 1_000).toFixed(1)} s`,
+        ]),
     now.certificate ?? 'not verified yet',
   );
 }
 
-function number(value: number): string {
+/** What a copy rests for, for people. */
+export function throttle(by: string): string {
+  return by === 'disk' ? 'disk: it waits until there is room' : by;
+}
+
+export function rollback(result: RollbackResult): string {
+  const { from, columnsLeft } = result;
+  const head =
+    from === result.stage ? stage(result) : `The stage is ${result.stage}; it was ${from}.`;
+  if (result.stage === 'BACKFILLED')
+    return lines(head, "Old clients are answered from the old table. Next: 'segue verify'.");
+  return lines(
+    head,
+    `Taken away: ${count(result.messages)} copied messages, ${count(result.conversations)} conversations, ` +
+      `${count(result.quarantined)} entries of the quarantine, ${count(result.links)} links. The old table has all its rows.`,
+    ...(result.purged ? ['Our tables are dropped.'] : []),
+    ...(result.stage === 'LEGACY' && columnsLeft.length > 0
+      ? [`Our columns stay in the old tables, empty: ${columnsLeft.join(', ')}.`]
+      : []),
+  );
+}
+
+const BAR_WIDTH = 40;
+
+/** How far it is, drawn; full only when nothing is left. */
+export function bar(done: number, total: number): string {
+  const share = total === 0 ? 1 : Math.min(done / total, 1);
+  const full = Math.floor(share * BAR_WIDTH);
+  return `[${'='.repeat(full)}${' '.repeat(BAR_WIDTH - full)}] ${Math.floor(share * 100)} %  ${count(done)} of ${count(total)}`;
+}
+
+export function number(value: number): string {
   return count(value).padStart(12);
 }
 
-function count(value: number): string {
+export function count(value: number): string {
   return value.toLocaleString('en-US');
 }
 
-function lines(...all: string[]): string {
+export function lines(...all: string[]): string {
   return all.join('\n');
 }

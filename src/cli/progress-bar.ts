@@ -1,5 +1,6 @@
 import { SingleBar } from 'cli-progress';
 import type { Progress } from '../changeover/progress.js';
+import { throttle } from './print.js';
 
 /** How often a line is written where there is no terminal to draw on, in ms. */
 const LINE_EVERY_MS = 5_000;
@@ -27,13 +28,13 @@ export class ProgressBar {
     const payload = {
       step: progress.step.padEnd(13),
       rate: `${format(progress.rowsPerSecond)}/s`,
-      left: duration(progress.secondsLeft),
+      left: leftOf(progress),
     };
     if (this.step !== progress.step) {
       this.stop();
       this.step = progress.step;
       this.bar = new SingleBar({
-        format: '{step} [{bar}] {percentage}%  {value}/{total}  {rate}  {left} left',
+        format: '{step} [{bar}] {percentage}%  {value}/{total}  {rate}  {left}',
         barCompleteChar: '=',
         barIncompleteChar: ' ',
         hideCursor: true,
@@ -44,20 +45,26 @@ export class ProgressBar {
     this.bar?.update(progress.done, payload);
   }
 
-  private write({ step, done, total, rowsPerSecond, secondsLeft }: Progress): void {
+  private write(progress: Progress): void {
+    const { step, done, total, rowsPerSecond } = progress;
     const now = performance.now();
-    const isEdge = step !== this.step || done >= total;
+    const isEdge = step !== this.step || done >= total || progress.throttledBy === 'disk';
     if (!isEdge && now - this.lastLine < LINE_EVERY_MS) return;
     this.step = step;
     this.lastLine = now;
     process.stderr.write(
-      `${step}: ${format(done)} of ${format(total)}, ${format(rowsPerSecond)}/s, ${duration(secondsLeft)} left\n`,
+      `${step}: ${format(done)} of ${format(total)}, ${format(rowsPerSecond)}/s, ${leftOf(progress)}\n`,
     );
   }
 }
 
 function format(value: number): string {
   return value.toLocaleString('en-US');
+}
+
+function leftOf({ secondsLeft, throttledBy }: Progress): string {
+  const left = `${duration(secondsLeft)} left`;
+  return throttledBy === null ? left : `${left}, throttled by ${throttle(throttledBy)}`;
 }
 
 function duration(seconds: number | null): string {

@@ -1,27 +1,45 @@
+import { once } from 'node:events';
 import { Command, CommanderError, Option } from 'commander';
 import { getJwtSecret } from '../auth/jwt-secret.js';
-import { TokensService } from '../auth/tokens.service.js';
+import { issueToken } from '../auth/tokens.service.js';
 import { backfill } from '../changeover/backfill.js';
 import type { ChangeoverContext } from '../changeover/context.js';
-import { expand } from '../changeover/expand.js';
+import { expand, type ExpandOptions } from '../changeover/expand.js';
 import { inspect } from '../changeover/inspect.js';
-import { listQuarantine } from '../changeover/quarantine.js';
+import { plan, type Plan } from '../changeover/plan.js';
+import { exportQuarantine, listQuarantine, replayQuarantine } from '../changeover/quarantine.js';
+import { parseTarget, rollback } from '../changeover/rollback.js';
 import { status } from '../changeover/status.js';
-import { type Verification, verify } from '../changeover/verify.js';
+import { parseRate, setPaused, setRateLimit } from '../changeover/wishes.js';
+import { type Verification, verify, type VerifyOptions } from '../changeover/verify.js';
 import { type Config, readConfig } from '../config/config.js';
 import type { Database } from '../database/database.js';
 import { explainDatabaseError } from '../database/database-errors.js';
 import { openDatabase } from '../database/open-database.js';
 import { messageOf, SegueError } from '../errors/segue-error.js';
 import { schemaOf } from '../schema.js';
+import { PhoneNumbers } from '../users/phone-numbers.js';
 import { UsersService } from '../users/users.service.js';
 import { VERSION } from '../version.js';
 import * as print from './print.js';
+import { plan as printPlan } from './print-plan.js';
 import { ProgressBar } from './progress-bar.js';
+import { watchStatus } from './watch.js';
 
-interface ExpandFlags {
-  readonly backup?: string | false;
+interface TableFlags {
   readonly wal?: true;
+  /** commander's name for --without-columns. */
+  readonly withoutColumns?: true;
+}
+
+interface ExpandFlags extends TableFlags {
+  readonly backup?: string | false;
+}
+
+interface RollbackFlags {
+  readonly to: string;
+  readonly purge?: true;
+  readonly dropColumns?: true;
 }
 
 /**
@@ -64,11 +82,14 @@ function program(json: boolean): Command {
       .command(usage)
       .description(description)
       .addOption(new Option('--json', 'print one JSON object, for machines'));
-  const changing = (usage: string, description: string): Command =>
+  const ofTables = (usage: string, description: string): Command =>
     verb(usage, description)
+      .option('--wal', 'switch an SQLite file to WAL mode; the mode stays')
+      .option('--without-columns', 'leave our columns out of the old tables');
+  const changing = (usage: string, description: string): Command =>
+    ofTables(usage, description)
       .option('--backup <name>', 'what you would restore if all went wrong: a file, a snapshot')
-      .option('--no-backup', 'go on without one')
-      .option('--wal', 'switch an SQLite file to WAL mode first; the mode stays');
+      .option('--no-backup', 'go on without one');
 
   root
     .command('serve')
@@ -79,10 +100,20 @@ function program(json: boolean): Command {
       output(json, await inspect(context), print.inspection);
     }),
   );
+  ofTables('plan', 'say what a changeover would do, need and meet; change nothing').action(
+    (flags: TableFlags) =>
+      withContext(json, flags, async (context) => {
+        const { migrationsTable } = context;
+        const withoutColumns = flags.withoutColumns === true;
+        concludePlan(json, await plan(context, { migrationsTable, withoutColumns }));
+      }),
+  );
   changing('expand', 'add the new tables, and three nullable columns to the old ones').action(
     (flags: ExpandFlags) =>
-      withContext(json, { wal: flags.wal }, async (context) => {
-        output(json, { stage: await expand(context, expandOptions(context, flags)) }, print.stage);
+      withContext(json, flags, async (context) => {
+        const stage = await expand(context, expandOptions(context, flags));
+        await settleMode(context, flags);
+        output(json, { stage }, print.stage);
       }),
   );
   verb('backfill', 'copy all old rows; goes on where a run ended that was stopped').action(() =>
@@ -90,30 +121,78 @@ function program(json: boolean): Command {
       output(json, await backfill(context), print.backfill);
     }),
   );
-  verb('verify', 'compare every row of both sides').action(() =>
-    withContext(json, {}, async (context) => {
-      conclude(json, await verify(context));
-    }),
+  verb(
+    'pause',
+    'have the copy rest, whoever runs it; what the old app writes is applied on',
+  ).action(() =>
+    withContext(json, {}, (context) => wish(context, json, () => setPaused(context, true))),
   );
+  verb('resume', 'have it go on').action(() =>
+    withContext(json, {}, (context) => wish(context, json, () => setPaused(context, false))),
+  );
+  verb('rate', 'limit the copy')
+    .argument('<rows>', 'rows a second, or off')
+    .action((rows: string) =>
+      withContext(json, {}, (context) =>
+        wish(context, json, () => setRateLimit(context, parseRate(rows))),
+      ),
+    );
+  verb('verify', 'compare every row of both sides')
+    .option('--repair', 'make rows that differ anew from the old table, then compare again')
+    .option('--sha256', 'hash all old rows in their canonical form, from both sides')
+    .action((flags: VerifyOptions) =>
+      withContext(json, {}, async (context) => {
+        conclude(json, await verify(context, flags));
+      }),
+    );
   changing('migrate', 'expand, backfill and verify').action((flags: ExpandFlags) =>
-    withContext(json, { wal: flags.wal }, async (context) => {
+    withContext(json, flags, async (context) => {
       await expand(context, expandOptions(context, flags));
+      await settleMode(context, flags);
       await backfill(context);
       conclude(json, await verify(context));
     }),
   );
-  verb('status', 'say where the changeover stands').action(() =>
-    withContext(json, {}, async ({ database, mapping }) => {
-      output(json, await status(database, mapping), print.status);
-    }),
-  );
-  root
+  verb('status', 'say where the changeover stands')
+    .option('--watch', 'go on saying it, every second')
+    .action(({ watch }: { watch?: true }) =>
+      withContext(json, {}, async (context) => {
+        if (watch === true) await watchStatus(context, json);
+        else output(json, await status(context.database, context.mapping), print.status);
+      }),
+    );
+  verb('rollback', 'go back to an earlier stage; what was copied is taken away again')
+    .option('--to <stage>', 'LEGACY, EXPANDED or BACKFILLED', 'LEGACY')
+    .option('--purge', 'drop our tables too, and on PostgreSQL our columns in the old ones')
+    .option('--drop-columns', 'on SQLite, drop the columns too: writes two tables anew, locked')
+    .action(({ to, purge, dropColumns }: RollbackFlags) =>
+      withContext(json, {}, async (context) => {
+        const { migrationsTable } = context;
+        const options = { to: parseTarget(to), purge, dropColumns, migrationsTable };
+        output(json, await rollback(context, options), print.rollback);
+      }),
+    );
+  const quarantine = root
     .command('quarantine')
-    .description('the old rows that could not be moved; old clients are still answered with them')
+    .description('the old rows that could not be moved; old clients are still answered with them');
+  quarantine
     .command('list')
     .description('print each with its reason')
     .addOption(new Option('--json', 'print one JSON array, for machines'))
     .action(() => withContext(json, {}, ({ database }) => printQuarantine(database, json)));
+  quarantine
+    .command('export')
+    .description('print each with all that its old row holds, a JSON object a line')
+    .action(() => withContext(json, {}, printExport));
+  quarantine
+    .command('replay')
+    .description('take up the rows that were mended in the old table, and try refused ones again')
+    .addOption(new Option('--json', 'print one JSON object, for machines'))
+    .action(() =>
+      withContext(json, {}, async (context) => {
+        output(json, await replayQuarantine(context), print.replay);
+      }),
+    );
   root
     .command('token')
     .argument('<who>', "a user's id, phone number or username")
@@ -142,12 +221,16 @@ async function token(who: string, { create }: { create?: true }): Promise<void> 
   const database = await openDatabase(
     config.database,
     schemaOf(config.database.engine, config.mapping),
+    { zone: config.legacyZone },
   );
   try {
-    const users = new UsersService(database, config.mapping);
+    const users = new UsersService(
+      database,
+      config.mapping,
+      new PhoneNumbers(config.defaultCountry),
+    );
     const account = create ? await users.getOrCreateByPhone(who) : await users.get(who);
-    const tokens = new TokensService(users, { own: getJwtSecret(config), legacy: undefined });
-    process.stdout.write(`${await tokens.issue(account)}\n`);
+    process.stdout.write(`${await issueToken(account, getJwtSecret(config))}\n`);
   } finally {
     await database.close();
   }
@@ -155,19 +238,21 @@ async function token(who: string, { create }: { create?: true }): Promise<void> 
 
 async function withContext(
   json: boolean,
-  { wal }: { wal?: true | undefined },
+  { wal }: Pick<TableFlags, 'wal'>,
   work: (context: CliContext) => Promise<void>,
 ): Promise<void> {
   const config: Config = readConfig(process.env);
   const schema = schemaOf(config.database.engine, config.mapping);
-  const database = await openDatabase(config.database, schema, { switchToWal: wal === true });
+  const database = await openDatabase(config.database, schema, {
+    switchToWal: wal === true,
+    zone: config.legacyZone,
+  });
   const bar = new ProgressBar(!json);
   try {
-    // The mode is settled when something is written; asked for, it is settled in any case.
-    if (wal === true) await database.transaction(() => Promise.resolve());
     await work({
       database,
       mapping: config.mapping,
+      diskReserve: config.diskReserve,
       report: (progress) => {
         bar.show(progress);
       },
@@ -183,25 +268,44 @@ interface CliContext extends ChangeoverContext {
   readonly migrationsTable: string;
 }
 
+/** Says where the changeover stands when the operator's wish is noted. */
+async function wish(
+  { database, mapping }: CliContext,
+  json: boolean,
+  note: () => Promise<void>,
+): Promise<void> {
+  await note();
+  output(json, await status(database, mapping, { fromBooks: true }), print.status);
+}
+
+/** The mode is settled when something is written; asked for, it is settled in any case, once the checks are passed. */
+async function settleMode({ database }: CliContext, { wal }: TableFlags): Promise<void> {
+  if (wal === true) await database.transaction(() => Promise.resolve());
+}
+
 /** `--backup NAME` or `--no-backup`: one of them has to be said, before anything is changed. */
 function expandOptions(
   { migrationsTable }: CliContext,
-  { backup }: ExpandFlags,
-): { backup: string | null; migrationsTable: string } {
+  { backup, withoutColumns }: ExpandFlags,
+): ExpandOptions {
   // A name that looks like a flag is one: the name itself was forgotten, or a variable was empty.
   if (backup === undefined || backup === '' || (backup !== false && backup.startsWith('-')))
     throw new SegueError(
       'BAD_USER_INPUT',
       'Say --backup NAME, with the name of what you would restore, or --no-backup. Nothing was changed.',
     );
-  return { backup: backup === false ? null : backup, migrationsTable };
+  return {
+    backup: backup === false ? null : backup,
+    migrationsTable,
+    withoutColumns: withoutColumns === true,
+  };
 }
 
 /** Page by page: a quarantine can be as long as the old table. */
 async function printQuarantine(database: Database, json: boolean): Promise<void> {
   let opening = '[';
   for await (const page of listQuarantine(database)) {
-    process.stdout.write(
+    await write(
       json
         ? opening + page.map((row) => JSON.stringify(row)).join(',')
         : page.map(print.quarantined).join(''),
@@ -209,8 +313,28 @@ async function printQuarantine(database: Database, json: boolean): Promise<void>
     opening = ',';
   }
   const isEmpty = opening === '[';
-  if (json) process.stdout.write(isEmpty ? '[]\n' : ']\n');
-  else if (isEmpty) process.stdout.write('The quarantine is empty.\n');
+  if (json) await write(isEmpty ? '[]\n' : ']\n');
+  else if (isEmpty) await write('The quarantine is empty.\n');
+}
+
+/** A line a row, whatever it holds: the caller may be a pipe. */
+async function printExport(context: ChangeoverContext): Promise<void> {
+  for await (const page of exportQuarantine(context))
+    await write(page.map((row) => `${JSON.stringify(row)}\n`).join(''));
+}
+
+/** Waits for a reader that is slower than we are: what he has not read yet would fill the memory. */
+async function write(text: string): Promise<void> {
+  if (!process.stdout.write(text)) await once(process.stdout, 'drain');
+}
+
+/** The plan is printed in any case: it shows what else there is besides the first problem. */
+function concludePlan(json: boolean, found: Plan): void {
+  output(json, found, printPlan);
+  const [first, ...others] = found.problems;
+  if (first === undefined) return;
+  const more = others.length === 0 ? '' : ` (and ${others.length} more, see above)`;
+  throw new SegueError(first.code, first.message + more);
 }
 
 function conclude(json: boolean, verification: Verification): void {
@@ -219,7 +343,7 @@ function conclude(json: boolean, verification: Verification): void {
     throw new SegueError(
       'NOT_VERIFIED',
       `${verification.mismatches} rows differ between the sides; the old side is as it was, and goes on answering. ` +
-        `The table changeover_mismatches lists the first ones.`,
+        `The table changeover_mismatches lists the first ones; 'segue verify --repair' makes them anew from the old table, but for those of kind 'pending' or 'capture': run verify again, when who holds the lease has applied what waits.`,
     );
 }
 

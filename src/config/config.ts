@@ -1,6 +1,8 @@
 import { isAbsolute, resolve } from 'node:path';
+import { type CountryCode, isSupportedCountry } from 'libphonenumber-js/min';
 import { SegueError } from '../errors/segue-error.js';
 import { DEFAULT_MAPPING, type LegacyMapping } from './legacy-mapping.js';
+import { findZone, UTC, type Zone } from './zone.js';
 
 /** Where the chat database is. `shown` is what may be printed: it never holds a password. */
 export type DatabaseLocation =
@@ -15,32 +17,56 @@ export interface Config {
   readonly database: DatabaseLocation;
   readonly mapping: LegacyMapping;
   readonly legacyReads: LegacySide;
+  /** The zone of times in the old tables. */
+  readonly legacyZone: Zone;
   readonly jwtSecret: string | undefined;
   readonly legacyJwtSecret: string | undefined;
   readonly host: string;
   readonly port: number;
   readonly production: boolean;
+  /** The country of phone numbers that are written without one. */
+  readonly defaultCountry: CountryCode | undefined;
+  /** Where sign-in codes are posted to; in development they may be printed instead. */
+  readonly codeWebhookUrl: string | undefined;
+  /** Whether anybody may write into any old group, as the old table let him. */
+  readonly hasOpenGroups: boolean;
+  /** For how long events are kept, in seconds. */
+  readonly eventRetention: number;
+  /** Whether tries and codes are limited. */
+  readonly isRateLimited: boolean;
+  /** Bytes that a copy leaves free on the database's disk; 0: it does not look. */
+  readonly diskReserve: number;
 }
 
 /** The shortest secret that HS256 gains anything from: RFC 7518, 3.2 asks for 256 bits. */
 const SECRET_BYTES = 32;
+
+/** What an old app can go on with for a while: 1 GiB. */
+const DISK_RESERVE = 1_073_741_824;
 
 /**
  * Reads the settings.
  * @throws SegueError BAD_CONFIG naming the variable, what it was, and what it may be.
  */
 export function readConfig(env: NodeJS.ProcessEnv): Config {
-  checkTimezone(env.LEGACY_TIMEZONE);
   return {
     database: parseDatabaseUrl(env.DATABASE_URL ?? 'sqlite:data/segue.sqlite'),
     mapping: DEFAULT_MAPPING,
     legacyReads: oneOf('LEGACY_READS', env.LEGACY_READS, ['old', 'new'], 'old'),
+    legacyZone: parseTimezone(env.LEGACY_TIMEZONE),
     jwtSecret: secret('JWT_SECRET', env.JWT_SECRET, SECRET_BYTES),
     // Old apps signed with what they had: any length is taken here, or their sessions would end.
     legacyJwtSecret: secret('LEGACY_JWT_SECRET', env.LEGACY_JWT_SECRET, 1),
     host: env.HOST === undefined || env.HOST === '' ? '127.0.0.1' : env.HOST,
     port: parsePort(env.PORT),
+    diskReserve: parseReserve(env.DISK_RESERVE),
     production: env.NODE_ENV === 'production',
+    defaultCountry: parseCountry(env.DEFAULT_COUNTRY),
+    codeWebhookUrl: parseWebhookUrl(env.CODE_WEBHOOK_URL),
+    hasOpenGroups:
+      oneOf('LEGACY_GROUPS', env.LEGACY_GROUPS, ['members', 'open'], 'members') === 'open',
+    eventRetention: parseDays('EVENT_RETENTION', env.EVENT_RETENTION, 30) * 86_400,
+    isRateLimited: oneOf('RATE_LIMIT', env.RATE_LIMIT, ['on', 'off'], 'on') === 'on',
   };
 }
 
@@ -88,9 +114,32 @@ function isDecodable(text: string): boolean {
   }
 }
 
-function checkTimezone(value: string | undefined): void {
-  if (value !== undefined && value !== '' && value !== 'UTC')
-    throw wrong('LEGACY_TIMEZONE', value, 'UTC; other zones are not supported yet');
+function parseTimezone(value: string | undefined): Zone {
+  if (value === undefined || value === '') return UTC;
+  const zone = findZone(value);
+  if (zone === undefined)
+    throw wrong(
+      'LEGACY_TIMEZONE',
+      value,
+      'the name of a time zone, as Europe/Berlin, or what it is ahead of UTC, as +02:00',
+    );
+  return zone;
+}
+
+function parseCountry(value: string | undefined): CountryCode | undefined {
+  if (value === undefined || value === '') return undefined;
+  const country = value.toUpperCase();
+  if (!isSupportedCountry(country))
+    throw wrong('DEFAULT_COUNTRY', value, 'the two letters of a country, as NG or DE');
+  return country;
+}
+
+function parseWebhookUrl(value: string | undefined): string | undefined {
+  if (value === undefined || value === '') return undefined;
+  // It may hold a secret: nothing of it is shown.
+  if (!/^https?:\/\//i.test(value) || !URL.canParse(value))
+    throw wrong('CODE_WEBHOOK_URL', '…', 'an address that begins with https:// or http://');
+  return value;
 }
 
 function parsePort(value: string | undefined): number {
@@ -99,6 +148,22 @@ function parsePort(value: string | undefined): number {
   if (!/^\d+$/.test(value) || port > 65_535)
     throw wrong('PORT', value, 'a whole number from 0 (any free port) to 65535');
   return port;
+}
+
+/** Days, as a number, which may have a fraction. */
+function parseDays(name: string, value: string | undefined, fallback: number): number {
+  if (value === undefined || value === '') return fallback;
+  const days = Number(value);
+  if (!/^\d+(\.\d+)?$/.test(value) || days <= 0 || days > 36_500)
+    throw wrong(name, value, 'a number of days, more than 0');
+  return days;
+}
+
+function parseReserve(value: string | undefined): number {
+  if (value === undefined || value === '') return DISK_RESERVE;
+  if (!/^\d{1,15}$/.test(value))
+    throw wrong('DISK_RESERVE', value, 'a number of bytes; 0: the copy does not look at the disk');
+  return Number(value);
 }
 
 function oneOf<Choice extends string>(

@@ -17,6 +17,13 @@ export function conversationEntity({ types }: Dialect): EntitySchema {
       createdAt: { name: 'created_at', type: types.instant },
       // The place of the newest message: what a list of conversations is sorted by.
       lastPosition: { name: 'last_position', type: types.instant },
+      // Made through this server, and not found in the old table.
+      madeHere: { name: 'made_here', type: types.flag, default: false },
+      avatarUrl: { name: 'avatar_url', type: 'text', nullable: true },
+      createdBy: { name: 'created_by', type: types.id, nullable: true },
+      // Of a group: what its maker's client called it, so that a retry makes no second one.
+      clientId: { name: 'client_id', type: 'text', nullable: true },
+      clientDigest: { name: 'client_digest', type: 'text', nullable: true },
     },
     indices: [
       {
@@ -30,6 +37,12 @@ export function conversationEntity({ types }: Dialect): EntitySchema {
         columns: ['legacyGroupId'],
         unique: true,
         where: GROUP_IS_SET,
+      },
+      {
+        name: 'conversations_client',
+        columns: ['createdBy', 'clientId'],
+        unique: true,
+        where: '"client_id" IS NOT NULL',
       },
     ],
   });
@@ -50,6 +63,22 @@ export function participantEntity({ types }: Dialect): EntitySchema {
       hasWritten: { name: 'has_written', type: types.flag },
       joinedAt: { ...instant, name: 'joined_at' },
       leftAt: { ...instant, name: 'left_at' },
+      // What he may see: events after `joined_event` up to `left_event`, messages behind `visible_from` up to `visible_to`;
+      // null: no bound.
+      joinedEvent: { name: 'joined_event', type: types.id, nullable: true },
+      leftEvent: { name: 'left_event', type: types.id, nullable: true },
+      visibleFrom: { ...instant, name: 'visible_from' },
+      visibleTo: { ...instant, name: 'visible_to' },
+      // Nothing up to here was ever unread to him: a group that was migrated, or what was there when he joined.
+      unreadFrom: { ...instant, name: 'unread_from' },
+      // The furthest of his receipts, which never go back; `message_status` has all of them.
+      deliveredPosition: { ...instant, name: 'delivered_position' },
+      deliveredMessageId: { name: 'delivered_message_id', type: types.id, nullable: true },
+      deliveredAt: { ...instant, name: 'delivered_at' },
+      readPosition: { ...instant, name: 'read_position' },
+      readMessageId: { name: 'read_message_id', type: types.id, nullable: true },
+      readAt: { ...instant, name: 'read_at' },
+      markedUnread: { name: 'marked_unread', type: types.flag, default: false },
     },
     indices: [{ name: 'conversation_participants_user', columns: ['userId'] }],
   });

@@ -1,4 +1,5 @@
 import type { Dialect } from './dialect.js';
+import type { MigrationChoice } from './migration-run.js';
 
 /** Values for the `:name` places of a statement. Ids beyond 2^53 are given as text. */
 export type Parameters = Readonly<Record<string, string | number | boolean | null>>;
@@ -49,8 +50,35 @@ export interface Database {
    */
   session<Result>(work: (session: Session) => Promise<Result>): Promise<Result>;
 
+  /**
+   * Runs DDL as one transaction, all or nothing, one process at a time; not to be called inside a transaction.
+   *
+   * On SQLite it holds the write lock for as long as `work` takes. On PostgreSQL no lock of a table is waited for
+   * longer than 50 ms, since later readers would queue up behind: then all of `work` is run again, after a pause.
+   * @throws SegueError LOCK_TIMEOUT when a table stays locked by others.
+   */
+  restructure<Result>(work: (transaction: Queryable) => Promise<Result>): Promise<Result>;
+
+  /**
+   * Checks that this process may read the old tables, add columns to those to be altered, and make tables.
+   * @throws SegueError NOT_PERMITTED naming who lacks which right to what.
+   */
+  checkRights(needed: NeededRights): Promise<void>;
+
+  /**
+   * Checks that writing beside an old app is safe in the database's mode; changes nothing.
+   * @throws SegueError UNSUPPORTED_DATABASE for an SQLite file that is not in WAL mode, and may not be switched.
+   */
+  checkMode(): Promise<void>;
+
+  /** Bytes that the database's disk has free for this process; null: it cannot be asked. */
+  freeBytes(): Promise<number | null>;
+
+  /** The statements that `migrate` would run on the database of an old app. */
+  pendingStatements(choice?: MigrationChoice): Promise<readonly string[]>;
+
   /** Runs the migrations that are missing, one process at a time. */
-  migrate(): Promise<void>;
+  migrate(choice?: MigrationChoice): Promise<void>;
 
   /** Takes back every migration, newest first, one process at a time. */
   revertAll(): Promise<void>;
@@ -62,4 +90,10 @@ export interface Database {
 export interface Session extends Queryable {
   /** As `Database.transaction`, on this session's connection. */
   transaction<Result>(work: (transaction: Queryable) => Promise<Result>): Promise<Result>;
+}
+
+/** Tables, by what has to be done with them. */
+export interface NeededRights {
+  readonly read: readonly string[];
+  readonly alter: readonly string[];
 }

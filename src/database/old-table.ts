@@ -1,6 +1,7 @@
 import { EntitySchema, type EntitySchemaColumnOptions } from 'typeorm';
 import type { TableMapping } from '../config/legacy-mapping.js';
-import type { EngineName } from './dialect.js';
+import type { Dialect, EngineName } from './dialect.js';
+import { dialectOf } from './dialects.js';
 
 /** How the old app declared a column. */
 export interface OldColumn {
@@ -31,6 +32,15 @@ export interface OldTable<Column extends string = string> {
   readonly entity: string;
   readonly mapping: TableMapping<Column>;
   readonly columns: Readonly<Record<Column, OldColumn>>;
+}
+
+/** The names of old columns, quoted for a statement. */
+export function quoted<Column extends string>(
+  dialect: Dialect,
+  columns: Readonly<Record<Column, string>>,
+): Record<Column, string> {
+  const names = Object.entries<string>(columns).map(([ours, name]) => [ours, dialect.name(name)]);
+  return Object.fromEntries(names) as Record<Column, string>;
 }
 
 /** Lets the columns of a description be checked against the names of its mapping. */
@@ -73,7 +83,7 @@ export function addedColumns(engine: EngineName, table: OldTable): { name: strin
     .filter(({ column }) => column.added === true)
     .map(({ name, column }) => ({
       name,
-      add: `ALTER TABLE "${table.mapping.table}" ADD COLUMN "${name}" ${TYPES[engine][column.type]}`,
+      add: `ALTER TABLE "${table.mapping.table}" ADD COLUMN "${name}" ${TYPES[engine][column.type]}${dialectOf(engine).addedMark}`,
     }));
 }
 

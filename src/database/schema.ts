@@ -1,9 +1,15 @@
-import type { EntitySchema, MigrationInterface } from 'typeorm';
+import type { EntitySchema } from 'typeorm';
+import type { PreviewedMigration } from './migration-run.js';
 
 /** What a database is made of: put together at the top, since the ground does not know what stands on it. */
 export interface Schema {
   readonly entities: readonly EntitySchema[];
-  readonly migrations: readonly (new () => MigrationInterface)[];
+  readonly migrations: readonly (new () => PreviewedMigration)[];
   /** Not TypeORM's default: an old app may keep its own migrations in a table of that name. */
   readonly migrationsTable: string;
+  /**
+   * Where the zone is written down that old times are in, once they are copied: a table, and what asks it for
+   * `{name, shifts}`; no row: none is settled.
+   */
+  readonly settledZone: { readonly table: string; readonly find: string };
 }

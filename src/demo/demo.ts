@@ -1,6 +1,6 @@
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { getJwtSecret } from '../auth/jwt-secret.js';
-import { TokensService } from '../auth/tokens.service.js';
+import { issueToken } from '../auth/tokens.service.js';
 import { backfill } from '../changeover/backfill.js';
 import { expand } from '../changeover/expand.js';
 import { Meter } from '../changeover/progress.js';
@@ -11,6 +11,7 @@ import type { Database } from '../database/database.js';
 import { openDatabase } from '../database/open-database.js';
 import { schemaOf } from '../schema.js';
 import { startServer } from '../server.js';
+import { PhoneNumbers } from '../users/phone-numbers.js';
 import { UsersService } from '../users/users.service.js';
 import { generateLegacy } from './legacy-generator.js';
 
@@ -31,7 +32,7 @@ async function demo(): Promise<void> {
   if (existsSync(PATH)) say(`Going on with ${PATH}; delete data/ to begin anew.\n`);
   else await makeOldDatabase(config);
 
-  const database = await openDatabase(config.database, schema);
+  const database = await openDatabase(config.database, schema, { zone: config.legacyZone });
   const bar = new ProgressBar(true);
   const context = {
     database,
@@ -93,9 +94,8 @@ async function makeOldDatabase({ mapping }: Config): Promise<void> {
 }
 
 async function tokenFor(config: Config, database: Database, who: string): Promise<string> {
-  const users = new UsersService(database, config.mapping);
-  const tokens = new TokensService(users, { own: getJwtSecret(config), legacy: undefined });
-  return tokens.issue(await users.get(who));
+  const users = new UsersService(database, config.mapping, new PhoneNumbers(config.defaultCountry));
+  return issueToken(await users.get(who), getJwtSecret(config));
 }
 
 await demo();

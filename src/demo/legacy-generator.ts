@@ -1,17 +1,27 @@
 import type { LegacyMapping, TableMapping } from '../config/legacy-mapping.js';
 import type { Database, Queryable } from '../database/database.js';
+import type { EngineName } from '../database/dialect.js';
 import { createOldTable } from '../database/old-table.js';
 import { oldTables } from '../schema.js';
+import {
+  createLooseMessages,
+  type IrregularRows,
+  type Planted,
+  Planter,
+  type RegularRow,
+} from './irregular-rows.js';
+import { insertRows, type OldValue } from './old-values.js';
 
 export interface LegacySize {
   /** Number of rows in the old table of messages; from 0. */
   readonly messages: number;
   /** The same seed gives the same database. */
   readonly seed: number;
+  /** Rows as real old tables have them; the old table is then made without the constraints that forbid them. */
+  readonly irregular?: IrregularRows;
 }
 
-const ROWS_PER_INSERT = 500;
-const INSERTS_PER_TRANSACTION = 40;
+const ROWS_PER_TRANSACTION = 20_000;
 
 /** One person for so many messages, one group for so many, and no fewer than these. */
 const MESSAGES_PER_PERSON = 40;
@@ -35,49 +45,73 @@ const WORDS: readonly [string, ...string[]] = [
 const PAUSES = [0, 0, 1, 5, 30, 400] as const;
 const STATUSES = ['read', 'read', 'read', 'read', 'delivered', 'sent'] as const;
 
-type Cell = string | number | boolean | null;
-
 /**
- * Makes the seven old tables in an empty database and fills them with an old app's regular rows: people who write
- * to each other and in groups, in bursts, with times to the second and ties among them.
+ * Makes the seven old tables in an empty database and fills them with an old app's rows: people who write to each
+ * other and in groups, in bursts, with times to the second and ties among them. All are regular, unless `irregular`
+ * asks for others.
  * @param onRows told the number of messages in each transaction, once it is committed.
+ * @returns what each planted row must become; nothing for regular rows.
  */
 export async function generateLegacy(
   database: Database,
   mapping: LegacyMapping,
-  { messages, seed }: LegacySize,
+  { messages, seed, irregular = { share: 0 } }: LegacySize,
   onRows: (rows: number) => void = () => undefined,
-): Promise<void> {
+): Promise<readonly Planted[]> {
   const random = randomFrom(seed);
   const people = Math.max(LEAST_PEOPLE, Math.round(messages / MESSAGES_PER_PERSON));
   const groups = Math.max(LEAST_GROUPS, Math.round(messages / MESSAGES_PER_GROUP));
+  const { engine } = database.dialect;
+  const { table, columns } = mapping.messages;
   await database.transaction(async (transaction) => {
-    for (const table of oldTables(mapping))
-      await transaction.run(createOldTable(database.dialect.engine, table));
+    for (const old of oldTables(mapping))
+      await transaction.run(
+        irregular.share > 0 && old.mapping.table === table
+          ? createLooseMessages(engine, mapping)
+          : createOldTable(engine, old),
+      );
     await insertPeople(transaction, mapping, people);
   });
 
-  const { table, columns } = mapping.messages;
-  const names = [
-    columns.senderId,
-    columns.recipientId,
-    columns.groupId,
-    columns.content,
-    columns.type,
-    columns.status,
-    columns.createdAt,
-  ];
   const next = messageMaker(random, people, groups);
-  const perTransaction = ROWS_PER_INSERT * INSERTS_PER_TRANSACTION;
-  for (let done = 0; done < messages; done += perTransaction) {
-    const rows = Array.from({ length: Math.min(perTransaction, messages - done) }, next);
-    await database.transaction((transaction) => insertRows(transaction, table, names, rows));
+  // Numbers of its own, so that the rows that stay regular are the same for every share.
+  const planter = new Planter(engine, irregular, people, randomFrom(seed + 1));
+  const names = COLUMNS.map((column) => columns[column]);
+  for (let done = 0; done < messages; done += ROWS_PER_TRANSACTION) {
+    const rows = Array.from({ length: Math.min(ROWS_PER_TRANSACTION, messages - done) }, next)
+      .flatMap((row) => planter.rowsFor(row))
+      .map((row) => COLUMNS.map((column) => row[column]));
+    await database.transaction(async (transaction) => {
+      await insertRows(transaction, table, names, rows);
+      // Ids that are given do not move a sequence on.
+      for (const statement of continueAfter(engine, table, columns.id, planter.lastTurn))
+        await transaction.all(statement);
+    });
     onRows(rows.length);
   }
+  return planter.planted;
+}
+
+const COLUMNS = [
+  'id',
+  'senderId',
+  'recipientId',
+  'groupId',
+  'content',
+  'type',
+  'status',
+  'createdAt',
+] as const;
+
+/** What lets the old app's next row come after `id`; SQLite sees to it by itself. */
+function continueAfter(engine: EngineName, table: string, key: string, id: number): string[] {
+  return engine === 'sqlite'
+    ? []
+    : [`SELECT setval(pg_get_serial_sequence('"${table}"', '${key}'), ${id})`];
 }
 
 /** Numbers from 0 up to 1, the same for the same seed (mulberry32, Tommy Ettinger, public domain). */
-function randomFrom(seed: number): () => number {
+export function randomFrom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -87,7 +121,7 @@ function randomFrom(seed: number): () => number {
   };
 }
 
-function messageMaker(random: () => number, people: number, groups: number): () => Cell[] {
+function messageMaker(random: () => number, people: number, groups: number): () => RegularRow {
   const upTo = (n: number): number => Math.floor(random() * n);
   const pick = <Value>(values: readonly [Value, ...Value[]]): Value =>
     values[upTo(values.length)] ?? values[0];
@@ -99,12 +133,13 @@ function messageMaker(random: () => number, people: number, groups: number): () 
     at += 1000 * pick(PAUSES);
     const isGroup = random() < 0.6;
     const group = 1 + Math.floor(random() ** 2 * groups);
-    const sender = isGroup ? 1 + ((group * 7 + upTo(membersOf(group)) * 5) % people) : someone();
-    const recipient = isGroup ? null : 1 + ((sender + upTo(9)) % people);
+    const senderId = isGroup ? 1 + ((group * 7 + upTo(membersOf(group)) * 5) % people) : someone();
+    const recipientId = isGroup ? null : 1 + ((senderId + upTo(9)) % people);
     const status = isGroup ? 'read' : pick(STATUSES);
     const content = Array.from({ length: 1 + upTo(14) }, () => pick(WORDS)).join(' ');
-    const time = new Date(at).toISOString().slice(0, 19).replace('T', ' ');
-    return [sender, recipient, isGroup ? group : null, content, 'text', status, time];
+    const createdAt = new Date(at).toISOString().slice(0, 19).replace('T', ' ');
+    const groupId = isGroup ? group : null;
+    return { senderId, recipientId, groupId, content, type: 'text', status, createdAt };
   };
 }
 
@@ -118,7 +153,7 @@ async function insertPeople(
   const { users, settings, devices, contacts, callLogs, verificationCodes } = mapping;
   const insert = <Column extends string>(
     { table, columns }: TableMapping<Column>,
-    rows: readonly Record<string, Cell>[],
+    rows: readonly Record<string, OldValue>[],
   ): Promise<void> => {
     const properties = Object.keys(rows[0] ?? {}) as Column[];
     return insertRows(
@@ -168,24 +203,4 @@ async function insertPeople(
     verificationCodes,
     ids.filter((id) => id % 5 === 0).map((id) => ({ userId: id, code: String(100_000 + id) })),
   );
-}
-
-async function insertRows(
-  transaction: Queryable,
-  table: string,
-  columns: readonly string[],
-  rows: readonly Cell[][],
-): Promise<void> {
-  const into = `INSERT INTO "${table}" (${columns.map((column) => `"${column}"`).join(', ')}) VALUES `;
-  for (let start = 0; start < rows.length; start += ROWS_PER_INSERT) {
-    const values = rows
-      .slice(start, start + ROWS_PER_INSERT)
-      .map((row) => `(${row.map(literal).join(', ')})`);
-    await transaction.run(into + values.join(', '));
-  }
-}
-
-function literal(value: Cell): string {
-  if (value === null) return 'NULL';
-  return typeof value === 'string' ? `'${value.replaceAll("'", "''")}'` : String(value);
 }

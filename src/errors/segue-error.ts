@@ -5,12 +5,16 @@
  */
 export const ERROR_CODES = {
   UNAUTHENTICATED: 'No token, or one that is not valid any more.',
-  FORBIDDEN: 'The caller may not ask this for the person named.',
+  FORBIDDEN:
+    'The caller may not ask this for the person named, or a cookie came along from another site.',
   NOT_FOUND: 'What was named does not exist, or may not be seen by the caller.',
   BAD_USER_INPUT: 'An argument has a value that the field does not take.',
   NOT_EXPANDED: 'The changeover has not come far enough for what was asked.',
+  RATE_LIMITED: 'Too many in too short a time; the message says when there is a next one.',
   LEGACY_ID_OUT_OF_RANGE: 'An old id does not fit the 32-bit Int of the old API.',
-  UNAVAILABLE: 'The database does not answer at the moment.',
+  IDEMPOTENCY_CONFLICT: 'The client id was used before, for something else.',
+  RECIPIENT_GONE: 'The account that this would be sent to does not exist any more.',
+  UNAVAILABLE: 'The database, or the service that sends codes, does not answer at the moment.',
   INTERNAL: 'A fault of the server; the details are in its log.',
   BAD_CONFIG: 'A setting has a value that it cannot take.',
   DATABASE_NOT_FOUND: 'There is no database where the setting points.',
@@ -19,6 +23,9 @@ export const ERROR_CODES = {
   UNSUPPORTED_DATABASE: 'The database is there, but not of a shape that can be moved.',
   NO_SUCH_TABLE: 'An old table that the mapping names is missing.',
   NO_SUCH_COLUMN: 'An old column that the mapping names is missing.',
+  NEWER_DATABASE:
+    'Another version of Segue wrote the database, and this one does not know all of it.',
+  NO_SPACE: 'The disk has less than twice the space free that would be written.',
   NAME_TAKEN: 'A table or column that would be added is there already and is not ours.',
   WRONG_STAGE: 'The verb does not fit the stage of the changeover.',
   RUNNER_ACTIVE: 'Another process is running the changeover.',

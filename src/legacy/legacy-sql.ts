@@ -55,14 +55,19 @@ export function isBetweenPair(row: LegacyExpressions): string {
   return `((${row.senderId} = ${ME} AND ${row.recipientId} = ${PEER}) OR (${row.senderId} = ${PEER} AND ${row.recipientId} = ${ME}))`;
 }
 
-/** Whether a row belongs to no group, in the old app's eyes. */
-export function isDirect(row: LegacyExpressions): string {
-  return `(${row.groupId} IS NULL OR ${row.groupId} = 0)`;
+/** Whether a row belongs to no group, in the old app's eyes: null, 0 or an empty text names none. */
+export function isDirect(dialect: Dialect, row: LegacyExpressions): string {
+  return dialect.isNone(row.groupId);
+}
+
+/** Whether an old status says that the row is not read; null says nothing. */
+export function isUnread(status: string): string {
+  return `${status} <> 'read'`;
 }
 
 /** One text for each thread of `:me`: the peer's, or the group's. */
-export function threadOf(row: LegacyExpressions): string {
-  return `CASE WHEN ${isDirect(row)}
+export function threadOf(dialect: Dialect, row: LegacyExpressions): string {
+  return `CASE WHEN ${isDirect(dialect, row)}
     THEN coalesce('u' || CAST(CASE WHEN ${row.senderId} = ${ME} THEN ${row.recipientId} ELSE ${row.senderId} END AS text), 'nobody')
     ELSE 'g' || CAST(${row.groupId} AS text) END`;
 }

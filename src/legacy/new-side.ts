@@ -1,7 +1,7 @@
 import type { LegacyMapping } from '../config/legacy-mapping.js';
 import type { Dialect } from '../database/dialect.js';
-import { UNREAD } from '../messages/enhanced-message.entities.js';
-import { inverseOf } from './inverse.js';
+import { RAW, UNREAD } from '../messages/enhanced-message.entities.js';
+import { inverseOf, keptBeside } from './inverse.js';
 import {
   columnsOf,
   GROUP,
@@ -9,6 +9,7 @@ import {
   ID,
   isBetweenPair,
   isDirect,
+  isUnread,
   type LegacySql,
   ME,
   ME_TEXT,
@@ -20,6 +21,9 @@ import {
   threadOf,
 } from './legacy-sql.js';
 import { oldRows } from './old-rows.js';
+
+/** The order of `NEWEST_FIRST`, as the index of the raw values has it. */
+const BESIDE_NEWEST_FIRST = 'w.created_text DESC NULLS LAST, w.message_id DESC';
 
 /**
  * The old clients' queries on conversations, with the rows in quarantine taken from the old table by key. Nothing
@@ -34,7 +38,8 @@ export function newSideSql(
 ): LegacySql {
   const rows = oldRows(dialect, mapping);
   const m = rows.of('m');
-  const e = inverseOf(dialect, 'e', 'c');
+  const served = inverseOf(dialect, 'e', 'c', null);
+  const e = inverseOf(dialect, 'e', 'c', 'v');
 
   /** Rows in quarantine, looked up by their key in the old table; `which` selects their ids. */
   const andQuarantined = (which: string, condition: string, extra = ''): string =>
@@ -45,13 +50,26 @@ export function newSideSql(
   const quarantine = (condition: string): string =>
     `SELECT q.legacy_id FROM changeover_quarantine q WHERE ${condition}`;
 
-  // The copied rows of one conversation lie in its index in the old order; no more than the page is read of them.
+  /**
+   * The newest rows of one conversation, no more than the page needs. Those without raw values lie in its index in
+   * the old order; the others lie so beside them, by the old time's own text.
+   */
   const newestOf = (conversation: string): string =>
-    `SELECT ${columnsOf(dialect, e)} FROM (
+    `SELECT ${columnsOf(dialect, served)} FROM (
         SELECT * FROM enhanced_messages n
-        WHERE n.conversation_id = (${conversation}) AND n.legacy_message_id IS NOT NULL
+        WHERE n.conversation_id = (${conversation}) AND n.legacy_message_id IS NOT NULL AND n.raw_mask = 0
         ORDER BY n.position DESC, n.id DESC LIMIT CAST(:limit AS bigint) + CAST(:offset AS bigint)
-      ) AS e JOIN conversations c ON c.id = e.conversation_id`;
+      ) AS e JOIN conversations c ON c.id = e.conversation_id
+    UNION ALL SELECT ${columnsOf(dialect, e)} FROM (
+        SELECT * FROM legacy_raw_values w WHERE w.conversation_id = (${conversation})
+        ORDER BY ${BESIDE_NEWEST_FIRST} LIMIT CAST(:limit AS bigint) + CAST(:offset AS bigint)
+      ) AS v JOIN enhanced_messages e ON e.id = v.message_id JOIN conversations c ON c.id = e.conversation_id`;
+
+  /** Rows of groups that name a recipient too: the old app shows them between two people as well. */
+  const ofGroupsTo = (recipient: string): string =>
+    `FROM legacy_raw_values v JOIN enhanced_messages e ON e.id = v.message_id
+        JOIN conversations c ON c.id = e.conversation_id
+      WHERE v.recipient_id = ${dialect.toRaw(recipient)} AND c.kind = 'group'`;
 
   /**
    * The groups in which the caller wrote. A row in quarantine counts, as it does on the old side; its key only finds
@@ -70,11 +88,18 @@ export function newSideSql(
   const isMine = `(${m.senderId} = ${ME} OR ${m.recipientId} = ${ME})`;
   const isOfMyGroups = (group: string): string => `${group} IN (${myGroups})`;
 
+  const myConversations = `SELECT p.conversation_id FROM conversation_participants p JOIN conversations d ON d.id = p.conversation_id
+          WHERE p.user_id = ${ME} AND d.kind = 'direct'
+          UNION SELECT g.id FROM conversations g WHERE ${isOfMyGroups('g.legacy_group_id')}`;
+
   return {
     messages: page(
       newestOf(
         `SELECT c.id FROM conversations c WHERE c.pair_low = ${pairLow} AND c.pair_high = ${pairHigh}`,
       ) +
+        ` UNION ALL SELECT ${columnsOf(dialect, e)} ${ofGroupsTo(PEER)} AND ${e.senderId} = ${ME}` +
+        // To oneself both directions are one.
+        ` UNION ALL SELECT ${columnsOf(dialect, e)} ${ofGroupsTo(ME)} AND ${e.senderId} = ${PEER} AND ${ME} <> ${PEER}` +
         andQuarantined(
           `${quarantine(`q.sender_id = ${ME_TEXT} AND q.recipient_id = ${PEER_TEXT}`)} UNION ${quarantine(`q.sender_id = ${PEER_TEXT} AND q.recipient_id = ${ME_TEXT}`)}`,
           isBetweenPair(m),
@@ -86,45 +111,58 @@ export function newSideSql(
       ) +
         andQuarantined(
           quarantine(`q.group_id = ${GROUP_TEXT}`),
-          `${m.groupId} = ${GROUP} AND ${isOfMyGroups(m.groupId)}`,
+          `${m.groupId} = ${GROUP} AND ${GROUP} <> 0 AND ${isOfMyGroups(GROUP)}`,
         ),
     ),
     message: newestFirst(
       `SELECT ${columnsOf(dialect, e)} FROM enhanced_messages e JOIN conversations c ON c.id = e.conversation_id
-        WHERE e.legacy_message_id = ${ID} AND (e.sender_id = ${ME} OR (c.kind = 'direct' AND ${ME} IN (c.pair_low, c.pair_high))
+          ${keptBeside('e', 'v')}
+        WHERE e.legacy_message_id = ${ID} AND (${e.senderId} = ${ME} OR ${e.recipientId} = ${ME}
           OR ${isOfMyGroups('c.legacy_group_id')})` +
         andQuarantined(
           quarantine(`q.legacy_id = ${ID}`),
-          `(${isMine} OR ${isOfMyGroups(m.groupId)})`,
+          `(${isMine} OR (NOT ${isDirect(dialect, m)} AND ${isOfMyGroups(m.groupId)}))`,
         ),
     ),
     recentMessages: newestOfEachThread(
-      `SELECT ${columnsOf(dialect, e)}, ${threadOf(e)} AS thread
+      `SELECT ${columnsOf(dialect, served)}, ${threadOf(dialect, served)} AS thread
         FROM conversations c JOIN enhanced_messages e ON e.id = (
           SELECT n.id FROM enhanced_messages n
-          WHERE n.conversation_id = c.id AND n.legacy_message_id IS NOT NULL
+          WHERE n.conversation_id = c.id AND n.legacy_message_id IS NOT NULL AND n.raw_mask = 0
           ORDER BY n.position DESC, n.id DESC LIMIT 1)
-        WHERE c.id IN (
-          SELECT p.conversation_id FROM conversation_participants p JOIN conversations d ON d.id = p.conversation_id
-          WHERE p.user_id = ${ME} AND d.kind = 'direct'
-          UNION SELECT g.id FROM conversations g
-          WHERE ${isOfMyGroups('g.legacy_group_id')})` +
+        WHERE c.id IN (${myConversations})
+      UNION ALL SELECT ${columnsOf(dialect, e)}, ${threadOf(dialect, e)} AS thread
+        FROM conversations c JOIN legacy_raw_values v ON v.message_id = (
+          SELECT w.message_id FROM legacy_raw_values w WHERE w.conversation_id = c.id
+          ORDER BY ${BESIDE_NEWEST_FIRST} LIMIT 1)
+          JOIN enhanced_messages e ON e.id = v.message_id
+        WHERE c.id IN (${myConversations})` +
         andQuarantined(
           `${quarantine(`q.sender_id = ${ME_TEXT}`)} UNION ${quarantine(`q.recipient_id = ${ME_TEXT}`)} UNION ${quarantine(`q.group_id IN (SELECT ${dialect.keyText('mine.id')} FROM (${myGroups}) AS mine)`)}`,
-          `((${isDirect(m)} AND ${isMine}) OR (NOT ${isDirect(m)} AND ${isOfMyGroups(m.groupId)}))`,
-          `, ${threadOf(m)} AS thread`,
+          `((${isDirect(dialect, m)} AND ${isMine}) OR (NOT ${isDirect(dialect, m)} AND ${isOfMyGroups(m.groupId)}))`,
+          `, ${threadOf(dialect, m)} AS thread`,
         ),
     ),
     unreadCount: `SELECT (
         SELECT count(*) FROM conversation_participants p
           JOIN conversations c ON c.id = p.conversation_id
           JOIN enhanced_messages e ON e.conversation_id = c.id
+          ${keptBeside('e', 'v')}
         WHERE p.user_id = ${ME} AND c.kind = 'direct' AND e.legacy_message_id IS NOT NULL
           AND ${UNREAD.replaceAll('"status"', 'e."status"')} AND ${e.recipientId} = ${ME}
+      ) + (
+        SELECT count(*) FROM conversation_participants p
+          JOIN conversations c ON c.id = p.conversation_id
+          JOIN legacy_raw_values v ON v.conversation_id = c.id
+          JOIN enhanced_messages e ON e.id = v.message_id
+        WHERE p.user_id = ${ME} AND c.kind = 'direct' AND e.raw_mask & ${RAW.status} <> 0
+          AND ${isUnread(e.status)} AND ${e.recipientId} = ${ME}
+      ) + (
+        SELECT count(*) ${ofGroupsTo(ME)} AND ${isUnread(e.status)}
       )${
         hasOldSide
           ? ` + (SELECT count(*) FROM ${rows.table} m
-          WHERE ${m.id} IN (${quarantine(`q.recipient_id = ${ME_TEXT}`)}) AND ${m.recipientId} = ${ME} AND ${m.status} <> 'read')`
+          WHERE ${m.id} IN (${quarantine(`q.recipient_id = ${ME_TEXT}`)}) AND ${m.recipientId} = ${ME} AND ${isUnread(m.status)})`
           : ''
       } AS count`,
   };

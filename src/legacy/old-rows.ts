@@ -1,5 +1,6 @@
 import type { LegacyMapping } from '../config/legacy-mapping.js';
 import type { Dialect } from '../database/dialect.js';
+import { HIGHEST_ID } from '../database/ids.js';
 
 /** The columns of an old message, in the order of the old table. */
 export const LEGACY_COLUMNS = [
@@ -14,6 +15,18 @@ export const LEGACY_COLUMNS = [
 ] as const;
 
 export type LegacyColumn = (typeof LEGACY_COLUMNS)[number];
+
+/** What our own statements call the columns, whatever the mapping does. */
+export const PLAIN_NAMES = {
+  id: 'id',
+  senderId: 'sender_id',
+  recipientId: 'recipient_id',
+  groupId: 'group_id',
+  content: 'content',
+  type: 'type',
+  status: 'status',
+  createdAt: 'created_at',
+} as const satisfies Record<LegacyColumn, string>;
 
 /** One expression per column of an old message. */
 export type LegacyExpressions = Readonly<Record<LegacyColumn, string>>;
@@ -59,10 +72,6 @@ export interface Bounds {
   readonly count: number | string;
 }
 
-/** Bounds that no id lies beyond; text, since they pass 2^53. */
-export const LOWEST_ID = '-9223372036854775808';
-export const HIGHEST_ID = '9223372036854775807';
-
 /** Whether an id lies in the range from `:from` to `:upTo`, both included. */
 export function inRange(id: string): string {
   return `${id} BETWEEN CAST(:from AS bigint) AND CAST(:upTo AS bigint)`;
@@ -71,4 +80,16 @@ export function inRange(id: string): string {
 /** Where the range after this one begins; null after the last one. */
 export function nextAfter(upTo: string): string | null {
   return upTo === HIGHEST_ID ? null : String(BigInt(upTo) + 1n);
+}
+
+/** The bytes of a row's text; neither engine reads the text for it. */
+export function bytesOfContent({ content }: LegacyExpressions): string {
+  return `coalesce(octet_length(${content}), 0)`;
+}
+
+/** The columns of a row that was read under those names, behind an alias. */
+export function plainColumns(alias: string): LegacyExpressions {
+  return Object.fromEntries(
+    LEGACY_COLUMNS.map((column) => [column, `${alias}.${PLAIN_NAMES[column]}`]),
+  ) as Record<LegacyColumn, string>;
 }

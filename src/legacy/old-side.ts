@@ -6,6 +6,7 @@ import {
   ID,
   isBetweenPair,
   isDirect,
+  isUnread,
   type LegacySql,
   ME,
   newestFirst,
@@ -15,7 +16,10 @@ import {
 } from './legacy-sql.js';
 import { oldRows } from './old-rows.js';
 
-/** The old clients' queries on the old table, as the old app's own server ran them: each reads all of it. */
+/**
+ * The old clients' queries on the old table, as the old app's own server ran them: each reads all of it. A group 0 is
+ * none: where an old app writes it into every one-to-one row, its "writers" are everybody.
+ */
 export function oldSideSql(dialect: Dialect, mapping: LegacyMapping): LegacySql {
   const rows = oldRows(dialect, mapping);
   const m = rows.of('m');
@@ -28,14 +32,18 @@ export function oldSideSql(dialect: Dialect, mapping: LegacyMapping): LegacySql 
   const myGroups = `SELECT ${w.groupId} FROM ${rows.table} w WHERE ${w.senderId} = ${ME}`;
   return {
     messages: page(where(isBetweenPair(m))),
-    groupMessages: page(where(`${m.groupId} = ${GROUP} AND ${wroteIn(GROUP)}`)),
-    message: newestFirst(where(`${m.id} = ${ID} AND (${isMine} OR ${wroteIn(m.groupId)})`)),
-    recentMessages: newestOfEachThread(
+    groupMessages: page(where(`${m.groupId} = ${GROUP} AND ${GROUP} <> 0 AND ${wroteIn(GROUP)}`)),
+    message: newestFirst(
       where(
-        `(${isDirect(m)} AND ${isMine}) OR (NOT ${isDirect(m)} AND ${m.groupId} IN (${myGroups}))`,
-        `, ${threadOf(m)} AS thread`,
+        `${m.id} = ${ID} AND (${isMine} OR (NOT ${isDirect(dialect, m)} AND ${wroteIn(m.groupId)}))`,
       ),
     ),
-    unreadCount: `SELECT count(*) AS count FROM ${rows.table} m WHERE ${m.recipientId} = ${ME} AND ${m.status} <> 'read'`,
+    recentMessages: newestOfEachThread(
+      where(
+        `(${isDirect(dialect, m)} AND ${isMine}) OR (NOT ${isDirect(dialect, m)} AND ${m.groupId} IN (${myGroups}))`,
+        `, ${threadOf(dialect, m)} AS thread`,
+      ),
+    ),
+    unreadCount: `SELECT count(*) AS count FROM ${rows.table} m WHERE ${m.recipientId} = ${ME} AND ${isUnread(m.status)}`,
   };
 }

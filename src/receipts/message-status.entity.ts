@@ -15,6 +15,8 @@ export function messageStatusEntity({ types }: Dialect): EntitySchema {
       throughPosition: { name: 'through_position', type: types.instant },
       throughMessageId: { name: 'through_message_id', type: types.id },
       at: { type: types.instant },
+      // Behind what the member saw messages by then: who leaves and comes back sees others.
+      visibleFrom: { name: 'visible_from', type: types.instant, nullable: true },
     },
     indices: [
       {
@@ -22,5 +24,20 @@ export function messageStatusEntity({ types }: Dialect): EntitySchema {
         columns: ['conversationId', 'userId', 'status', 'throughPosition', 'throughMessageId'],
       },
     ],
+  });
+}
+
+/** Receipts whose old rows are too many for one transaction: they are raised in slices, oldest first. */
+export function receiptMirrorEntity({ types }: Dialect): EntitySchema {
+  return new EntitySchema({
+    name: 'ReceiptMirror',
+    tableName: 'receipt_mirrors',
+    columns: {
+      id: generatedKey(types),
+      conversationId: { name: 'conversation_id', type: types.id },
+      status: { type: types.small },
+      throughPosition: { name: 'through_position', type: types.instant },
+      throughMessageId: { name: 'through_message_id', type: types.id },
+    },
   });
 }

@@ -1,8 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import type { LegacyMapping } from '../config/legacy-mapping.js';
-import type { Database } from '../database/database.js';
+import type { Database, Queryable } from '../database/database.js';
 import { isDatabaseId } from '../database/ids.js';
+import { quoted } from '../database/old-table.js';
 import { SegueError } from '../errors/segue-error.js';
+import type { PhoneNumber, PhoneNumbers } from './phone-numbers.js';
 
 /** A person, as far as signing in needs him. The id is text all the way from the database. */
 export interface Account {
@@ -14,28 +16,28 @@ export interface Account {
 @Injectable()
 export class UsersService {
   private readonly table: string;
-  private readonly columns: Record<'id' | 'phone' | 'username', string>;
+  private readonly columns: Record<keyof LegacyMapping['users']['columns'], string>;
   private readonly select: string;
 
   constructor(
     private readonly database: Database,
     mapping: LegacyMapping,
+    private readonly phones: PhoneNumbers,
   ) {
-    const { dialect } = database;
-    const { columns } = mapping.users;
-    this.table = dialect.name(mapping.users.table);
-    this.columns = {
-      id: dialect.name(columns.id),
-      phone: dialect.name(columns.phone),
-      username: dialect.name(columns.username),
-    };
+    this.table = database.dialect.name(mapping.users.table);
+    this.columns = quoted(database.dialect, mapping.users.columns);
     this.select = `SELECT CAST(${this.columns.id} AS text) AS id, CAST(${this.columns.phone} AS text) AS phone FROM ${this.table}`;
   }
 
   /** The account of an id; null when there is none. */
-  async find(id: string): Promise<Account | null> {
+  find(id: string): Promise<Account | null> {
+    return this.findIn(this.database.reader, id);
+  }
+
+  /** As `find`, within a transaction of the caller's. */
+  async findIn(queryable: Queryable, id: string): Promise<Account | null> {
     if (!isDatabaseId(id)) return null;
-    const [account] = await this.database.reader.all<Account>(
+    const [account] = await queryable.all<Account>(
       `${this.select} WHERE ${this.columns.id} = CAST(:id AS bigint)`,
       { id },
     );
@@ -69,29 +71,54 @@ export class UsersService {
     return first;
   }
 
+  /** The account of a phone number in any of its forms: the form typed first, then E.164, then the lowest id. */
+  async findByPhone(queryable: Queryable, phone: PhoneNumber): Promise<Account | null> {
+    const [account] = await queryable.all<Account>(
+      `${this.select} WHERE ${this.columns.phone} IN (${this.database.dialect.textsIn('forms')})
+       ORDER BY CASE WHEN ${this.columns.phone} = :typed THEN 0 WHEN ${this.columns.phone} = :canonical THEN 1 ELSE 2 END, ${this.table}.${this.columns.id}
+       LIMIT 1`,
+      {
+        forms: JSON.stringify(phone.forms),
+        typed: phone.typed,
+        canonical: phone.canonical,
+      },
+    );
+    return account ?? null;
+  }
+
   /**
-   * The account of a phone number, made when there is none.
+   * The account of a phone number, made when there is none in any form of it.
    * @throws SegueError BAD_USER_INPUT when the text is no phone number.
    */
-  async getOrCreateByPhone(phone: string): Promise<Account> {
-    if (!/^\+?\d{4,15}$/.test(phone))
-      throw new SegueError(
-        'BAD_USER_INPUT',
-        `${JSON.stringify(phone)} is no phone number: it takes 4 to 15 digits, with or without + in front.`,
-      );
-    return this.database.transaction(async (transaction) => {
-      // Of two that ask at once, the second one waits here for the first one's commit, and finds its row.
-      await transaction.run(
-        `INSERT INTO ${this.table} (${this.columns.phone}) SELECT :phone
-         WHERE NOT EXISTS (SELECT 1 FROM ${this.table} WHERE ${this.columns.phone} = :phone) ON CONFLICT DO NOTHING`,
-        { phone },
-      );
-      const [account] = await transaction.all<Account>(
-        `${this.select} WHERE ${this.columns.phone} = :phone`,
-        { phone },
-      );
-      if (account === undefined) throw new Error('The account just made cannot be read back');
-      return account;
-    });
+  async getOrCreateByPhone(typed: string): Promise<Account> {
+    const phone = this.phones.get(typed);
+    return this.database.transaction((transaction) => this.getOrCreate(transaction, phone));
+  }
+
+  /** As `getOrCreateByPhone`, within a transaction of the caller's. */
+  async getOrCreate(transaction: Queryable, phone: PhoneNumber): Promise<Account> {
+    const { dialect } = this.database;
+    const now = dialect.legacyTime(dialect.now);
+    // Of two that ask at once, the second one waits here for the first one's commit, and finds its row. The times are
+    // given, since the columns' own default is the clock in a zone that need not be the old app's.
+    await transaction.run(
+      `INSERT INTO ${this.table} (${this.columns.phone}, ${this.columns.createdAt}, ${this.columns.updatedAt})
+       SELECT CAST(:canonical AS text), ${now}, ${now}
+       WHERE NOT EXISTS (SELECT 1 FROM ${this.table} WHERE ${this.columns.phone} IN (${dialect.textsIn('forms')})) ON CONFLICT DO NOTHING`,
+      { canonical: phone.canonical, forms: JSON.stringify(phone.forms) },
+    );
+    const account = await this.findByPhone(transaction, phone);
+    if (account === null) throw new Error('The account just made cannot be read back');
+    return account;
+  }
+
+  /** Notes that a person showed that the phone number is his, and was here. */
+  async noteSignIn(transaction: Queryable, { id }: Account): Promise<void> {
+    const { dialect } = this.database;
+    await transaction.run(
+      `UPDATE ${this.table} SET ${this.columns.isVerified} = true, ${this.columns.lastLogin} = ${dialect.legacyTime(dialect.now)}
+       WHERE ${this.columns.id} = CAST(:id AS bigint)`,
+      { id },
+    );
   }
 }

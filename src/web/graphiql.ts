@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify';
 
 /** What the editor opens on: it works without a token, and shows what there is to ask. */
 const FIRST_QUERY = `# What this server can be asked.
-# The old queries need a token, which
+# Nearly all of it needs a token, which
 # 'segue token WHO' prints: write below, in Headers,
 #   {"authorization": "Bearer TOKEN"}
 query WhatCanIAsk {
@@ -23,7 +23,12 @@ query WhatCanIAsk {
 /** Answers a browser's GET /graphql with GraphiQL: one page that asks no other host for anything. */
 export function serveGraphiql(server: FastifyInstance): void {
   const page = gzipSync(
-    renderGraphiQL({ title: 'Segue', endpoint: '/graphql', defaultQuery: FIRST_QUERY }),
+    renderGraphiQL({
+      title: 'Segue',
+      endpoint: '/graphql',
+      defaultQuery: FIRST_QUERY,
+      subscriptionsProtocol: 'WS',
+    }),
   );
   server.addHook('onRequest', async (request, reply) => {
     if (request.method !== 'GET' || !wantsPage(request.url, request.headers.accept)) return;

@@ -38,7 +38,7 @@ export function formatError(
     return withCode(
       formatted,
       'BAD_USER_INPUT',
-      `${formatted.message.replace(/\.$/, '')}: this server has queries only so far.`,
+      `${formatted.message.replace(/\.$/, '')}: this server has queries and mutations only so far.`,
     );
   logger.error(messageOf(original), original instanceof Error ? original.stack : undefined);
   const explained = explainDatabaseError(original);

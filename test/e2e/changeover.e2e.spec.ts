@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { DatabaseLocation } from '../../src/config/config.js';
 import { asOldApp, emptyDatabase, ENGINES, urlOf } from '../helpers/databases.js';
 import { legacyDatabase } from '../helpers/legacy.js';
@@ -99,6 +100,38 @@ describe.each(ENGINES)('a changeover at the command line on %s', (engine) => {
     expect((await segue(other, 'status')).stdout).toMatch(/stage +BACKFILLED/);
   });
 
+  it('reads old times in their zone, answers with their own text, and refuses another zone', async () => {
+    const { location, database } = await legacyDatabase(engine, { messages: 20 });
+    await database.close();
+    const time = '2019-07-01 08:00:00';
+    await asOldApp(
+      location,
+      `INSERT INTO messages (id, sender_id, recipient_id, content, created_at) VALUES (100, 1, 2, 'in summer', '${time}')`,
+    );
+    const there = { DATABASE_URL: urlOf(location), LEGACY_TIMEZONE: 'Europe/Berlin' };
+    const migrated = await segue(there, 'migrate', '--no-backup');
+    expect(migrated).toMatchObject({ code: 0 });
+    expect(migrated.stdout).toContain('old times in Europe/Berlin');
+
+    const token = (await segue(there, 'token', '1')).stdout.trim().split('\n').at(-1) ?? '';
+    const { url, child } = await serve({ ...there, LEGACY_READS: 'new' });
+    expect(await ask(url, token, '{ message(id: 100) { created_at } }')).toMatchObject({
+      data: { message: { created_at: time } },
+    });
+    child.kill('SIGTERM');
+    await finished(child);
+
+    for (const verb of ['verify', 'serve', 'status'])
+      expect(await segue({ ...there, LEGACY_TIMEZONE: 'UTC' }, verb)).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(/^BAD_CONFIG: LEGACY_TIMEZONE is "UTC".*"Europe\/Berlin"/),
+      });
+    expect(await segue({ ...there, LEGACY_TIMEZONE: 'Berlin' }, 'status')).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^BAD_CONFIG: LEGACY_TIMEZONE is "Berlin": it takes the name/),
+    });
+  });
+
   it('lists what went to quarantine, all of it', async () => {
     const { location, database } = await legacyDatabase(engine, { messages: 20 });
     await database.close();
@@ -118,49 +151,50 @@ describe.each(ENGINES)('a changeover at the command line on %s', (engine) => {
     expect(new Set(rows.map(({ legacyId }) => legacyId)).size).toBe(2_345);
     expect(rows[0]).toEqual({
       legacyId: '21',
-      reason: 'irregular',
-      detail: 'not exactly one of recipient and group is set',
+      reason: 'no-thread',
+      detail: 'neither a recipient nor a group is set',
     });
     expect((await list()).stdout.split('\n')).toHaveLength(2_346);
   });
 
-  it('goes on after SIGKILL, again and again, and loses nothing', async () => {
-    const rows = 30_000;
-    const { location, database } = await legacyDatabase(engine, { messages: rows, seed: 9 });
+  it('is watched from another process, from the first row to the certificate', async () => {
+    const { location, database } = await legacyDatabase(engine, { messages: 20_000 });
     await database.close();
     const other = { DATABASE_URL: urlOf(location) };
-    let kills = 0;
-    let sinceCopying = 0;
-    for (let wait = 0; ; wait += 40) {
-      const child = startCli(other, 'migrate', '--no-backup');
-      const ending = finished(child);
-      await new Promise<void>((resolve) => {
-        // First at once, then later and later into the copy.
-        child.stderr?.on('data', (chunk: Buffer) => {
-          if (/^messages:/m.test(chunk.toString())) setTimeout(resolve, sinceCopying);
-        });
-        if (wait < 200) setTimeout(resolve, wait);
-        void ending.then(() => {
-          resolve();
-        });
+    const watching = startCli(other, 'status', '--watch', '--json');
+    const watched = finished(watching);
+    const forPeople = startCli(other, 'status', '--watch');
+    const read = finished(forPeople);
+    let seen = '';
+    const verified = new Promise<void>((resolve) => {
+      watching.stdout?.on('data', (chunk: Buffer) => {
+        seen += chunk.toString();
+        if (seen.includes('"VERIFIED"')) resolve();
       });
-      if (wait >= 200) sinceCopying += 15;
-      if (child.exitCode === null) {
-        child.kill('SIGKILL');
-        kills += 1;
-      }
-      const { code, stderr } = await ending;
-      if (code === 0) break;
-      expect(stderr.replaceAll(/^\w+: [\d,]+ of .*\n/gm, '')).toBe('');
-    }
-    expect(kills).toBeGreaterThan(4);
-    expect(JSON.parse((await segue(other, 'status', '--json')).stdout)).toMatchObject({
+    });
+    while (!seen.includes('"LEGACY"')) await sleep(20);
+    expect((await segue(other, 'migrate', '--no-backup')).code).toBe(0);
+    await verified;
+    // A little longer than a second, so that the other one has seen it too.
+    await sleep(1_500);
+    for (const child of [watching, forPeople]) child.kill('SIGINT');
+    const { code, stdout } = await watched;
+    expect(code).toBe(0);
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { stage: string; migratedMessages: number });
+    expect(lines[0]).toMatchObject({ stage: 'LEGACY', migratedMessages: 0 });
+    expect(lines.at(-1)).toMatchObject({
       stage: 'VERIFIED',
-      legacyMessages: rows,
-      migratedMessages: rows,
-      quarantinedMessages: 0,
+      legacyMessages: 20_000,
+      migratedMessages: 20_000,
+      rowsPerSecond: 0,
       mismatches: 0,
     });
+    expect((await read).stdout).toMatch(
+      /\[={40}\] 100 % {2}20,000 of 20,000\nstage +VERIFIED\n[^]*0 mismatches/,
+    );
   });
 });
 

@@ -50,7 +50,9 @@ describe.each(ENGINES)('the server on %s', (engine) => {
     expect(await codeOf('query Q($id: Int!) { unreadCount(userId: $id) }', { id: 'x' })).toBe(
       'BAD_USER_INPUT',
     );
-    expect(await codeOf('mutation { createMessage }')).toBe('BAD_USER_INPUT');
+    expect(await codeOf('subscription { newMessage }')).toBe('GRAPHQL_VALIDATION_FAILED');
+    expect(await codeOf('subscription { newMessage(userId: 1) { id } }')).toBe('BAD_USER_INPUT');
+    expect(await codeOf('mutation { nothingOfTheKind }')).toBe('GRAPHQL_VALIDATION_FAILED');
     expect(await codeOf('{ nothingOfTheKind }')).toBe('GRAPHQL_VALIDATION_FAILED');
     expect(await codeOf('{ unreadCount(')).toBe('GRAPHQL_PARSE_FAILED');
     const many = Array.from({ length: 400 }, (_, i) => `a${String(i)}: unreadCount(userId: 1)`);

@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
+import { DataSource } from 'typeorm';
 import { afterAll } from '@jest/globals';
 import { type DatabaseLocation, parseDatabaseUrl } from '../../src/config/config.js';
 import { DEFAULT_MAPPING } from '../../src/config/legacy-mapping.js';
-import type { Database } from '../../src/database/database.js';
+import type { Database, Parameters, Queryable } from '../../src/database/database.js';
 import type { EngineName } from '../../src/database/dialect.js';
 import { openDatabase, type OpenOptions } from '../../src/database/open-database.js';
 import { schemaOf } from '../../src/schema.js';
@@ -53,6 +54,50 @@ export async function open(
   return database;
 }
 
+/** Opens a database for `work`, and closes it. */
+export async function using<Result>(
+  location: DatabaseLocation,
+  work: (database: Database) => Promise<Result>,
+  options: OpenOptions = {},
+): Promise<Result> {
+  const schema = schemaOf(location.engine, DEFAULT_MAPPING);
+  const database = await openDatabase(location, schema, options);
+  try {
+    return await work(database);
+  } finally {
+    await database.close();
+  }
+}
+
+/**
+ * A copy of a database that nobody is connected to; `drop` takes it away before the end of the tests.
+ * @param place the folder (SQLite) or tablespace (PostgreSQL) that it is put into
+ */
+export async function copyOf(
+  original: DatabaseLocation,
+  place?: string,
+): Promise<{ location: DatabaseLocation; drop: () => Promise<void> }> {
+  if (original.engine === 'sqlite') {
+    const folder = await mkdtemp(join(place ?? tmpdir(), 'segue-test-'));
+    const drop = (): Promise<void> => rm(folder, { recursive: true, force: true });
+    atTheEnd(drop);
+    const path = join(folder, 'chat.sqlite');
+    await copyFile(original.path, path);
+    return { location: parseDatabaseUrl(`sqlite:${path}`), drop };
+  }
+  const name = `segue_test_${process.pid}_${randomBytes(4).toString('hex')}`;
+  const drop = async (): Promise<void> => {
+    await onServer(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+  };
+  atTheEnd(drop);
+  const url = new URL(original.url);
+  await onServer(
+    `CREATE DATABASE ${name} TEMPLATE ${url.pathname.slice(1)} ${place === undefined ? '' : `TABLESPACE ${place}`}`,
+  );
+  url.pathname = `/${name}`;
+  return { location: parseDatabaseUrl(url.href), drop };
+}
+
 /** The DATABASE_URL of a location. */
 export function urlOf(location: DatabaseLocation): string {
   return location.engine === 'sqlite' ? `sqlite:${location.path}` : location.url;
@@ -60,13 +105,21 @@ export function urlOf(location: DatabaseLocation): string {
 
 /** Runs SQL as the old app would: on a connection of its own, with nothing of ours in between. */
 export async function asOldApp(location: DatabaseLocation, ...statements: string[]): Promise<void> {
-  const database = await openDatabase(location, schemaOf(location.engine, DEFAULT_MAPPING));
-  try {
-    await database.session(async (session) => {
+  await using(location, (database) =>
+    database.session(async (session) => {
       for (const statement of statements) await session.run(statement);
-    });
+    }),
+  );
+}
+
+/** Takes an SQLite file, which nobody may have open, out of WAL mode: as old apps that never asked for it have it. */
+export async function leaveWalMode(location: DatabaseLocation): Promise<void> {
+  if (location.engine !== 'sqlite') throw new Error(`${location.shown} has no journal mode`);
+  const source = await new DataSource({ type: 'sqlite', database: location.path }).initialize();
+  try {
+    await source.query('PRAGMA journal_mode = DELETE');
   } finally {
-    await database.close();
+    await source.destroy();
   }
 }
 
@@ -79,26 +132,58 @@ async function emptySqlite(): Promise<DatabaseLocation> {
 async function emptyPostgres(): Promise<DatabaseLocation> {
   const name = `segue_test_${process.pid}_${randomBytes(4).toString('hex')}`;
   await onServer(`CREATE DATABASE ${name}`);
-  atTheEnd(() => onServer(`DROP DATABASE ${name} WITH (FORCE)`));
+  atTheEnd(async () => {
+    await onServer(`DROP DATABASE ${name} WITH (FORCE)`);
+  });
   const url = new URL(serverUrl());
   url.pathname = `/${name}`;
   return parseDatabaseUrl(url.href);
 }
 
-async function onServer(statement: string): Promise<void> {
+/**
+ * A login of the test's own on the PostgreSQL server, with no right to anything, dropped at the end. To be made
+ * before the databases in which it gets rights: they go first.
+ */
+export async function loginRole(): Promise<{
+  role: string;
+  as: (location: DatabaseLocation) => DatabaseLocation;
+}> {
+  const role = `segue_test_${process.pid}_${randomBytes(4).toString('hex')}`;
+  await onServer(`CREATE ROLE ${role} LOGIN PASSWORD '${role}'`);
+  atTheEnd(async () => {
+    await onServer(`DROP ROLE ${role}`);
+  });
+  return {
+    role,
+    as: (location) => {
+      const url = new URL(urlOf(location));
+      [url.username, url.password] = [role, role];
+      return parseDatabaseUrl(url.href);
+    },
+  };
+}
+
+/** Runs a statement on the server, outside of any database of the tests. */
+export async function onServer<Row extends object = object>(statement: string): Promise<Row[]> {
   const client = new pg.Client({ connectionString: serverUrl() });
   await client.connect();
   try {
-    await client.query(statement);
+    return (await client.query(statement)).rows as Row[];
   } finally {
     await client.end();
   }
 }
 
+let server = process.env.SEGUE_TEST_POSTGRES;
+
+/** Makes this file's later databases on another server. */
+export function useServer(url: string): void {
+  server = url;
+}
+
 function serverUrl(): string {
-  const url = process.env.SEGUE_TEST_POSTGRES;
-  if (url === undefined) throw new Error('No PostgreSQL was found: ask ENGINES first');
-  return url;
+  if (server === undefined) throw new Error('No PostgreSQL was found: ask ENGINES first');
+  return server;
 }
 
 /** A database of which some parts are replaced, to plant a fault between the code and the real one. */
@@ -110,9 +195,62 @@ export function withParts(database: Database, parts: Partial<Database>): Databas
     snapshot: database.snapshot.bind(database),
     transaction: database.transaction.bind(database),
     session: database.session.bind(database),
+    restructure: database.restructure.bind(database),
+    checkRights: database.checkRights.bind(database),
+    checkMode: database.checkMode.bind(database),
+    freeBytes: database.freeBytes.bind(database),
+    pendingStatements: database.pendingStatements.bind(database),
     migrate: database.migrate.bind(database),
     revertAll: database.revertAll.bind(database),
     close: database.close.bind(database),
     ...parts,
   };
+}
+
+/** A database of which each statement is shown to `look` first, which may change its values, or throw. */
+export function watching(
+  database: Database,
+  look: (sql: string, parameters: Parameters | undefined) => Parameters | undefined,
+): Database {
+  const watch = (queryable: Queryable): Queryable => ({
+    all: async (sql, parameters) => queryable.all(sql, look(sql, parameters)),
+    run: async (sql, parameters) => queryable.run(sql, look(sql, parameters)),
+  });
+  return withParts(database, {
+    reader: watch(database.reader),
+    snapshot: (work) => database.snapshot((reader) => work(watch(reader))),
+    transaction: (work) => database.transaction((transaction) => work(watch(transaction))),
+    restructure: (work) => database.restructure((transaction) => work(watch(transaction))),
+    session: (work) =>
+      database.session((session) =>
+        work({
+          ...watch(session),
+          transaction: (inner) => session.transaction((transaction) => inner(watch(transaction))),
+        }),
+      ),
+  });
+}
+
+/** What a planted crash is told by. */
+const CRASH = 'planted crash';
+
+/** A database that fails at the n-th statement, as a crash would end it there. */
+export function failingAt(database: Database, statement: number): Database {
+  let left = statement;
+  return watching(database, (_, parameters) => {
+    left -= 1;
+    if (left === 0) throw new Error(CRASH);
+    return parameters;
+  });
+}
+
+/** Whether it came to its end; a crash that was planted is no failure. */
+export async function untilCrash(work: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    if (!String(error).includes(CRASH)) throw error;
+    return false;
+  }
 }

@@ -7,18 +7,23 @@ import { verify } from '../../src/changeover/verify.js';
 import type { Verification } from '../../src/changeover/verify.js';
 import type { Database } from '../../src/database/database.js';
 import type { EngineName } from '../../src/database/dialect.js';
+import type { IrregularRows, Planted } from '../../src/demo/irregular-rows.js';
 import { generateLegacy } from '../../src/demo/legacy-generator.js';
 import { emptyDatabase, open } from './databases.js';
 
-/** An old database of the test's own, with regular rows. */
+/** An old database of the test's own, with regular rows unless others are asked for. */
 export async function legacyDatabase(
   engine: EngineName,
-  { messages = 2_000, seed = 1 } = {},
-): Promise<{ location: DatabaseLocation; database: Database }> {
+  {
+    messages = 2_000,
+    seed = 1,
+    irregular = { share: 0 },
+  }: { messages?: number; seed?: number; irregular?: IrregularRows } = {},
+): Promise<{ location: DatabaseLocation; database: Database; planted: readonly Planted[] }> {
   const location = await emptyDatabase(engine);
   const database = await open(location);
-  await generateLegacy(database, DEFAULT_MAPPING, { messages, seed });
-  return { location, database };
+  const planted = await generateLegacy(database, DEFAULT_MAPPING, { messages, seed, irregular });
+  return { location, database, planted };
 }
 
 /** What the changeover's verbs work with, silently. */

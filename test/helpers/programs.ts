@@ -1,8 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, type StdioOptions } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { atTheEnd } from './databases.js';
 
-const CLI = fileURLToPath(new URL('../../dist/src/cli.js', import.meta.url));
+export const CLI = fileURLToPath(new URL('../../dist/src/cli.js', import.meta.url));
+export const DRILLS = fileURLToPath(new URL('../../dist/test/drills/', import.meta.url));
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 export interface Ended {
@@ -21,11 +22,25 @@ export function segue(environment: Environment, ...args: string[]): Promise<Ende
 
 /** Starts a built program of ours, which is killed at the end of the tests if it still runs. */
 export function start(environment: Environment, script: string, ...args: string[]): ChildProcess {
-  const child = spawn(process.execPath, [script, ...args], {
+  return launch(environment, [process.execPath, script, ...args], ['ignore', 'pipe', 'pipe']);
+}
+
+/** Starts a program of `test/drills`, with a channel for messages. */
+export function startDrill(name: string): ChildProcess {
+  const command = [process.execPath, `${DRILLS}${name}.js`];
+  return launch({}, command, ['ignore', 'pipe', 'pipe', 'ipc']);
+}
+
+function launch(
+  environment: Environment,
+  [program = '', ...args]: readonly string[],
+  stdio: StdioOptions,
+): ChildProcess {
+  const child = spawn(program, args, {
     cwd: environment.CWD ?? ROOT,
     // Nothing of the developer's own settings decides how a test ends.
     env: { PATH: process.env.PATH, HOME: process.env.HOME, NO_COLOR: '1', ...environment },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio,
   });
   atTheEnd(async () => {
     if (child.exitCode === null && child.signalCode === null) {
@@ -51,6 +66,32 @@ export function finished(child: ChildProcess): Promise<Ended> {
       resolve({ code, stdout, stderr });
     });
   });
+}
+
+/** What a program prints, on both channels: to wait for a word in it. */
+export function outputOf(child: ChildProcess): { until: (word: string) => Promise<void> } {
+  let printed = '';
+  let wake = (): void => undefined;
+  let ended = false;
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk: Buffer) => {
+      printed += chunk.toString();
+      wake();
+    });
+  child.once('close', () => {
+    ended = true;
+    wake();
+  });
+  return {
+    until: async (word) => {
+      while (!printed.includes(word)) {
+        if (ended) throw new Error(`The program ended before it said ${word}:\n${printed}`);
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    },
+  };
 }
 
 /** Starts a server on a free port; resolves with its address once it listens. */

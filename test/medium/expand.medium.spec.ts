@@ -12,6 +12,7 @@ import { dataSourceOf } from '../../src/database/open-database.js';
 import { createOldTable } from '../../src/database/old-table.js';
 import { oldTables, schemaOf } from '../../src/schema.js';
 import { asOldApp, emptyDatabase, ENGINES, open } from '../helpers/databases.js';
+import { definitionsOf } from '../helpers/definitions.js';
 import { contextOf, EXPAND, legacyDatabase, migrate } from '../helpers/legacy.js';
 
 /** What real old tables have beside their columns: triggers, views, a column of their own, odd types, collations. */
@@ -39,29 +40,6 @@ const ODDITIES: Record<EngineName, string[]> = {
     'CREATE INDEX messages_mood ON messages (mood)',
   ],
 };
-
-/** Definitions of everything that the old app made. */
-const DEFINITIONS: Record<EngineName, string[]> = {
-  sqlite: [
-    `SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name`,
-  ],
-  postgres: [
-    `SELECT table_name, column_name, ordinal_position, data_type, character_maximum_length, collation_name, column_default, is_nullable
-       FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 3`,
-    `SELECT conrelid::regclass::text AS name, conname, pg_get_constraintdef(oid) AS definition FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2`,
-    `SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1`,
-    `SELECT pg_get_triggerdef(oid) AS definition FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1`,
-    `SELECT viewname, definition FROM pg_views WHERE schemaname = 'public' ORDER BY 1`,
-    `SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'public' ORDER BY 1`,
-  ],
-};
-
-async function definitionsOf(database: Database): Promise<unknown[]> {
-  const found: unknown[] = [];
-  for (const statement of DEFINITIONS[database.dialect.engine])
-    found.push(await database.reader.all(statement));
-  return found;
-}
 
 async function rowsOf(database: Database): Promise<Record<string, unknown>> {
   const rows: Record<string, unknown> = {};

@@ -9,7 +9,7 @@ import type { Account } from '../../src/users/users.service.js';
 import { asOldApp, ENGINES } from '../helpers/databases.js';
 import { legacyDatabase, migrate } from '../helpers/legacy.js';
 
-/** Rows that cannot be copied yet, and have to be answered all the same: [sender, recipient, group, type, status, time]. */
+/** Irregular rows, which old clients see as ever: [sender, recipient, group, type, status, time]. */
 const IRREGULAR = [
   `(1, 2, 1, 'both recipient and group', 'text', 'sent', '2030-01-01 00:00:00')`,
   `(1, NULL, NULL, 'neither', 'text', 'sent', '2019-01-01 08:00:00')`,
@@ -36,7 +36,7 @@ describe.each(ENGINES)('the old queries on %s', (engine) => {
       `INSERT INTO messages (sender_id, recipient_id, group_id, content, type, status, created_at) VALUES ${IRREGULAR.join(', ')}`,
     );
     const { mismatches, quarantinedMessages } = await migrate(database);
-    expect({ mismatches, quarantinedMessages }).toEqual({ mismatches: 0, quarantinedMessages: 7 });
+    expect({ mismatches, quarantinedMessages }).toEqual({ mismatches: 0, quarantinedMessages: 1 });
     old = new LegacyService(database, oldSideSql(database.dialect, DEFAULT_MAPPING));
     copied = new LegacyService(database, newSideSql(database.dialect, DEFAULT_MAPPING, true));
     const ids = async (sql: string): Promise<number[]> =>
@@ -76,7 +76,7 @@ describe.each(ENGINES)('the old queries on %s', (engine) => {
   it('gives the same messages for every group and person', async () => {
     let seen = 0;
     for (const me of people)
-      for (const group of [...groups, 4711])
+      for (const group of [...groups, 0, 4711])
         seen += (await both((side) => side.groupMessages(account(me), group, 1_000, 0))).length;
     expect(seen).toBeGreaterThan(1_000);
   });

@@ -1,8 +1,10 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { SignJWT, UnsecuredJWT } from 'jose';
-import { TokensService } from '../../src/auth/tokens.service.js';
+import { SessionsService } from '../../src/auth/sessions.service.js';
+import { issueToken, TokensService } from '../../src/auth/tokens.service.js';
 import { DEFAULT_MAPPING } from '../../src/config/legacy-mapping.js';
 import type { Database } from '../../src/database/database.js';
+import { PhoneNumbers } from '../../src/users/phone-numbers.js';
 import { UsersService } from '../../src/users/users.service.js';
 import { ENGINES } from '../helpers/databases.js';
 import { legacyDatabase } from '../helpers/legacy.js';
@@ -13,12 +15,14 @@ const OLD = 'old secret';
 describe.each(ENGINES)('tokens on %s', (engine) => {
   let database: Database;
   let users: UsersService;
+  let sessions: SessionsService;
   let tokens: TokensService;
 
   beforeAll(async () => {
     ({ database } = await legacyDatabase(engine, { messages: 0 }));
-    users = new UsersService(database, DEFAULT_MAPPING);
-    tokens = new TokensService(users, { own: OWN, legacy: OLD });
+    users = new UsersService(database, DEFAULT_MAPPING, new PhoneNumbers(undefined));
+    sessions = new SessionsService(database, users, () => Promise.resolve(false));
+    tokens = new TokensService(users, sessions, { own: OWN, legacy: OLD });
   });
 
   const signed = (
@@ -34,10 +38,11 @@ describe.each(ENGINES)('tokens on %s', (engine) => {
   it('takes its own, and the old app’s', async () => {
     const account = await users.get('usr_3');
     expect(account).toEqual({ id: '3', phone: PHONE_OF_3 });
-    expect(await tokens.check(await tokens.issue(account))).toEqual(account);
+    const viewer = { ...account, sessionId: null, expiresAt: expect.any(Number) };
+    expect(await tokens.check(await issueToken(account, OWN))).toEqual(viewer);
     for (const id of [3, '3'])
       expect(await tokens.check(await signed({ id, phone: PHONE_OF_3 }, OLD, '1h'))).toEqual(
-        account,
+        viewer,
       );
   });
 
@@ -65,11 +70,11 @@ describe.each(ENGINES)('tokens on %s', (engine) => {
   });
 
   it('refuses the old app’s without its secret, and any after the phone number changed', async () => {
-    const strict = new TokensService(users, { own: OWN, legacy: undefined });
+    const strict = new TokensService(users, sessions, { own: OWN, legacy: undefined });
     const old = await signed({ id: 3, phone: PHONE_OF_3 }, OLD, '1h');
     await expect(strict.check(old)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
 
-    const token = await tokens.issue(await users.get('5'));
+    const token = await issueToken(await users.get('5'), OWN);
     await database.transaction((transaction) =>
       transaction.run(`UPDATE users SET phone = '0999' WHERE id = 5`),
     );

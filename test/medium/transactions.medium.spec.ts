@@ -1,7 +1,9 @@
+import { setTimeout } from 'node:timers/promises';
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import type { DatabaseLocation } from '../../src/config/config.js';
 import type { Database } from '../../src/database/database.js';
+import { explainDatabaseError } from '../../src/database/database-errors.js';
 import { atTheEnd, emptyDatabase, ENGINES, open } from '../helpers/databases.js';
 
 describe.each(ENGINES)('transactions on %s', (engine) => {
@@ -27,7 +29,7 @@ describe.each(ENGINES)('transactions on %s', (engine) => {
       Array.from({ length: 60 }, (_, id) =>
         database.transaction(async (transaction) => {
           await transaction.run(add(id));
-          await new Promise((resolve) => setTimeout(resolve, id % 3));
+          await setTimeout(id % 3);
           if (id % 4 === 0) throw new Error(`${id} gives up`);
         }),
       ),
@@ -66,11 +68,29 @@ describe.each(ENGINES)('transactions on %s', (engine) => {
     expect(await ids()).toEqual([1, 2]);
   });
 
+  if (engine === 'postgres')
+    it('is said to have lost its connection when the server ends that between two statements', async () => {
+      const work = database.transaction(async (transaction) => {
+        await transaction.run(add(1));
+        const [own] = await transaction.all<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+        await database.reader.all('SELECT pg_terminate_backend(:pid)', { pid: own?.pid ?? 0 });
+        // Long enough for the client to hear of it before it asks for more.
+        await setTimeout(200);
+        await transaction.run(add(2));
+      });
+      const error: unknown = await work.catch((thrown: unknown) => thrown);
+      expect(explainDatabaseError(error)).toMatchObject({ code: 'UNAVAILABLE' });
+      expect(String(error)).toMatch(/connection had ended/);
+      expect(await ids()).toEqual([]);
+      await database.transaction((transaction) => transaction.run(add(3)));
+      expect(await ids()).toEqual([3]);
+    });
+
   it('refuses statements of work that nobody waited for', async () => {
     let late: Promise<unknown> = Promise.resolve();
     await database.transaction(async (transaction) => {
       await transaction.run(add(1));
-      late = new Promise((resolve) => setTimeout(resolve, 20)).then(() => transaction.run(add(2)));
+      late = setTimeout(20).then(() => transaction.run(add(2)));
       late.catch(() => undefined);
     });
     await expect(late).rejects.toThrow('ended');

@@ -9,6 +9,14 @@ describe('the configuration', () => {
       host: '127.0.0.1',
       port: 3000,
       production: false,
+      diskReserve: 1024 ** 3,
+      defaultCountry: undefined,
+      codeWebhookUrl: undefined,
+      isRateLimited: true,
+    });
+    expect(readConfig({ RATE_LIMIT: 'off', DEFAULT_COUNTRY: 'ng' })).toMatchObject({
+      isRateLimited: false,
+      defaultCountry: 'NG',
     });
   });
 
@@ -32,8 +40,13 @@ describe('the configuration', () => {
     ['PORT', '70000', '70000'],
     ['PORT', 'http', 'http'],
     ['LEGACY_READS', 'both', 'both'],
-    ['LEGACY_TIMEZONE', 'Africa/Lagos', 'Africa/Lagos'],
+    ['LEGACY_TIMEZONE', 'Europe/Berlln', 'Europe/Berlln'],
+    ['DISK_RESERVE', '1 GiB', '1 GiB'],
     ['JWT_SECRET', 'short', '5 bytes'],
+    ['RATE_LIMIT', 'none', 'none'],
+    ['DEFAULT_COUNTRY', 'Nigeria', 'Nigeria'],
+    ['CODE_WEBHOOK_URL', 'ftp://me:hush@codes', '…'],
+    ['CODE_WEBHOOK_URL', 'https://', '…'],
   ])('refuses %s=%s, and says what it was', (name, value, said) => {
     let message = '';
     try {

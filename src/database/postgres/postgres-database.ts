@@ -1,14 +1,24 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DataSource, type DataSourceOptions, type QueryRunner } from 'typeorm';
+import { DataSource, type DataSourceOptions, type QueryResult, type QueryRunner } from 'typeorm';
 import { messageOf, SegueError } from '../../errors/segue-error.js';
-import type { Database, Parameters, Queryable, Session } from '../database.js';
+import { haveSameShifts, UTC, type Zone } from '../../config/zone.js';
+import type { Database, NeededRights, Parameters, Queryable, Session } from '../database.js';
 import { type OpenTransaction, runTransaction } from '../open-transaction.js';
-import { codeOf } from '../database-errors.js';
+import { codeOf, ConnectionEnded } from '../database-errors.js';
+import type { Dialect } from '../dialect.js';
 import type { Schema } from '../schema.js';
-import { revertMigrations, runMigrations } from '../migration-run.js';
+import {
+  type MigrationChoice,
+  pendingStatements,
+  revertMigrations,
+  runMigrations,
+} from '../migration-run.js';
 import { SilentLogger } from '../silent-logger.js';
 import { postgresDialect } from './postgres-dialect.js';
+import { freeBytesOfServer } from './postgres-disk.js';
+import { checkRoleRights } from './postgres-rights.js';
+import { postgresDialectIn } from './postgres-zone.js';
 
 /** Connections of one process: many short reads, few writers. */
 const READERS = 8;
@@ -46,6 +56,8 @@ export interface PostgresOptions {
   readonly url: string;
   readonly shown: string;
   readonly schema: Schema;
+  /** Of the times in the old tables. */
+  readonly zone: Zone;
 }
 
 /** The options that the data source of `ormconfig.ts` and all pools here share. */
@@ -78,7 +90,7 @@ export function postgresDataSourceOptions(
 
 /** A chat database on PostgreSQL: a pool that can only read, and one for transactions. */
 export class PostgresDatabase implements Database {
-  readonly dialect = postgresDialect;
+  readonly dialect: Dialect;
   readonly reader: Queryable;
   private readonly current = new AsyncLocalStorage<OpenTransaction>();
 
@@ -87,6 +99,9 @@ export class PostgresDatabase implements Database {
     private readonly readSource: DataSource,
     private readonly writeSource: DataSource,
   ) {
+    this.dialect = haveSameShifts(options.zone, UTC)
+      ? postgresDialect
+      : postgresDialectIn(options.zone);
     this.reader = new PooledReader(readSource);
   }
 
@@ -131,8 +146,30 @@ export class PostgresDatabase implements Database {
     );
   }
 
-  migrate(): Promise<void> {
-    return this.changeTables((source) => runMigrations(source, 'each'));
+  restructure<Result>(work: (transaction: Queryable) => Promise<Result>): Promise<Result> {
+    return this.changeTables((source) =>
+      withRunner(source, (connection) => this.transactionOn(connection, work)),
+    );
+  }
+
+  checkRights(needed: NeededRights): Promise<void> {
+    return checkRoleRights(this.reader, needed);
+  }
+
+  async checkMode(): Promise<void> {
+    // There is but one here.
+  }
+
+  freeBytes(): Promise<number | null> {
+    return freeBytesOfServer(this.reader);
+  }
+
+  pendingStatements(choice: MigrationChoice = {}): Promise<readonly string[]> {
+    return pendingStatements(this.readSource, choice);
+  }
+
+  migrate(choice: MigrationChoice = {}): Promise<void> {
+    return this.changeTables((source) => runMigrations(source, 'each', choice));
   }
 
   revertAll(): Promise<void> {
@@ -145,7 +182,7 @@ export class PostgresDatabase implements Database {
   }
 
   /** Holds the advisory lock while `work` runs, and tries it again while a table is locked by others. */
-  private changeTables(work: (source: DataSource) => Promise<void>): Promise<void> {
+  private changeTables<Result>(work: (source: DataSource) => Promise<Result>): Promise<Result> {
     return withRunner(this.writeSource, async (lock) => {
       await takeAdvisoryLock(lock);
       try {
@@ -155,7 +192,7 @@ export class PostgresDatabase implements Database {
           WRITERS,
         );
         try {
-          await retryWhileLocked(() => work(source));
+          return await retryWhileLocked(() => work(source));
         } finally {
           await source.destroy();
         }
@@ -183,13 +220,18 @@ class RunnerConnection implements Queryable {
   ) {}
 
   async all<Row extends object>(sql: string, parameters?: Parameters): Promise<Row[]> {
-    const [text, values] = bind(this.source, sql, parameters);
-    return (await this.runner.query(text, values, true)).records as Row[];
+    return (await this.query(sql, parameters)).records as Row[];
   }
 
   async run(sql: string, parameters?: Parameters): Promise<number> {
+    return (await this.query(sql, parameters)).affected ?? 0;
+  }
+
+  private async query(sql: string, parameters?: Parameters): Promise<QueryResult> {
+    // A connection that ends between two statements is released by TypeORM, which then speaks of a mistake of ours.
+    if (this.runner.isReleased) throw new ConnectionEnded();
     const [text, values] = bind(this.source, sql, parameters);
-    return (await this.runner.query(text, values, true)).affected ?? 0;
+    return this.runner.query(text, values, true);
   }
 }
 
@@ -275,11 +317,10 @@ async function takeAdvisoryLock(connection: Queryable): Promise<void> {
   }
 }
 
-async function retryWhileLocked(work: () => Promise<void>): Promise<void> {
+async function retryWhileLocked<Result>(work: () => Promise<Result>): Promise<Result> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await work();
-      return;
+      return await work();
     } catch (error) {
       if (codeOf(error) !== LOCK_NOT_AVAILABLE) throw error;
       if (attempt === DDL_ATTEMPTS)

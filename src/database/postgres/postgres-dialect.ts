@@ -1,11 +1,23 @@
+import { CAPTURE_PREFIX } from '../capture-triggers.js';
+import { UTC } from '../../config/zone.js';
 import type { Dialect } from '../dialect.js';
+import { LATE_INDEXES } from '../migrations/postgres-tables.js';
+import { dropPostgresCapture, postgresCaptureOf } from './postgres-capture.js';
 
 /** The years in which the order of a time's text is the order of times, and microseconds fit 64 bits. */
 const IN_ORDER = `BETWEEN timestamp '0001-01-01' AND timestamp '9999-12-31 23:59:59.999999'`;
 
+/** Guarded by CASE, since the order in which conditions are asked is the planner's. */
+function exactInstantOf(time: string): string {
+  return `CASE WHEN ${time} ${IN_ORDER} THEN (extract(epoch FROM ${time}) * 1000000)::bigint END`;
+}
+
+const RAW_TYPES = { id: 'bigint', text: 'text', time: 'timestamp' } as const;
+
 /** PostgreSQL's words. Times of the old app are `timestamp` columns, kept to the microsecond. */
 export const postgresDialect: Dialect = {
   engine: 'postgres',
+  zone: UTC,
   types: {
     id: 'bigint',
     instant: 'bigint',
@@ -23,16 +35,48 @@ export const postgresDialect: Dialect = {
   // Types are the columns' own here. The text's bytes are compared, since a collation may call unlike texts equal.
   identical: (a, b) => `((${a})::text COLLATE "C" IS NOT DISTINCT FROM (${b})::text COLLATE "C")`,
   isInteger: (expression) => `${expression} IS NOT NULL`,
-  isText: (expression) => `${expression} IS NOT NULL`,
-  isCanonicalTime: (expression) => `coalesce(${expression} ${IN_ORDER}, false)`,
-  // Guarded by CASE, since the order in which conditions are asked is the planner's.
-  instantOf: (expression) =>
-    `CASE WHEN ${expression} ${IN_ORDER} THEN (extract(epoch FROM ${expression}) * 1000000)::bigint END`,
+  exactly: (expression) => `(${expression})::text COLLATE "C"`,
+  isNone: (expression) => `(${expression} IS NULL OR ${expression} = 0)`,
+  isNumber: () => 'false',
+  instantOf: exactInstantOf,
+  exactInstantOf,
+  // A timestamp within these years and its microseconds are the same thing, and there is no other way to write one.
+  otherInstantOf: () => 'NULL',
   // Two parts, since interval multiplication goes through a double and 2^53 microseconds are only 285 years.
   legacyTime: (instant) =>
     `(timestamp '1970-01-01' + (${instant} / 1000000) * interval '1 second' + (${instant} % 1000000) * interval '1 microsecond')`,
+  toRaw: (expression) => `(${expression})::text`,
+  fromRaw: (expression, holds) => `(${expression})::${RAW_TYPES[holds]}`,
+  typeOf: (expression) => `pg_typeof(${expression})::text`,
+  hexOf: (expression) => `encode(convert_to((${expression})::text, 'UTF8'), 'hex')`,
+  // The type is the column's, whatever the value.
+  canonicalOf: (expression) =>
+    `coalesce(encode(convert_to((${expression})::text, 'UTF8'), 'hex'), 'null')`,
   idOfFirst: (instant, id) => `(min(ARRAY[${instant}, ${id}]))[2]`,
+  lateIndexes: {
+    drop: LATE_INDEXES.map(({ name }) => `DROP INDEX IF EXISTS "${name}"`),
+    build: LATE_INDEXES.map(({ create }) => create.replace(' INDEX ', ' INDEX IF NOT EXISTS ')),
+  },
+  empty: (table) => `TRUNCATE "${table}"`,
   analyze: (table) => [`ANALYZE "${table}"`],
+  unlocked: (select) => `${select} FOR NO KEY UPDATE SKIP LOCKED`,
+  locked: (select) => `${select} FOR NO KEY UPDATE`,
+  // "segue" and the log, in ASCII. Taken last and held until the commit, so that ids come in the order of commits.
+  lockEventLog: ['SELECT pg_advisory_xact_lock(7310592897)'],
+  newEpoch: `substr(replace(gen_random_uuid()::text, '-', ''), 1, 16)`,
+  newMessageIds: `SELECT CAST(nextval('enhanced_messages_own_ids') AS text) AS id FROM generate_series(1, :count)`,
+  // Statistics know nothing of the ids that a batch just wrote, since they lie below all others: the planner expects
+  // one row, and looks up each of them: 60 of the 200 ms of a link, and 35 when told not to.
+  // A row that the old app holds is not waited for longer: with it would wait all that stand behind us, and who waits for
+  // a second for each other is ended by the server, the old app as likely as we.
+  beforeLink: ['SET LOCAL enable_nestloop = off', `SET LOCAL lock_timeout = '100ms'`],
+  // TRUNCATE would lock them too, but after the rows were counted.
+  lockTables: (tables) => [
+    `LOCK TABLE ${tables.map((table) => `"${table}"`).join(', ')} IN ACCESS EXCLUSIVE MODE`,
+  ],
+  dropsColumnsCheaply: true,
+  addedMark: '',
+  markedColumns: `SELECT attname::text AS name FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(:table)) AND false`,
   now: `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`,
   readable: {
     key: ['smallint', 'integer', 'bigint'],
@@ -52,10 +96,67 @@ export const postgresDialect: Dialect = {
   // Bit 16 of tgtype is UPDATE; tgattr lists the columns of UPDATE OF. A rule acts too, and a constraint that was
   // never checked on old rows is checked when they are touched.
   triggersOn: `SELECT t.tgname::text AS name, (t.tgtype & 16) <> 0 AND t.tgattr::text = '' AS acts FROM pg_trigger t
-      WHERE t.tgrelid = to_regclass(quote_ident(:table)) AND NOT t.tgisinternal
+      WHERE t.tgrelid = to_regclass(quote_ident(:table)) AND NOT t.tgisinternal AND NOT starts_with(t.tgname, '${CAPTURE_PREFIX}')
     UNION ALL SELECT rulename::text, ev_type = '2' FROM pg_rewrite WHERE ev_class = to_regclass(quote_ident(:table))
     UNION ALL SELECT conname::text, true FROM pg_constraint
       WHERE conrelid = to_regclass(quote_ident(:table)) AND NOT convalidated
     ORDER BY 1`,
+  // A statement with fewer values than columns is taken here, and a function's text is read anew each time.
+  triggerTexts: `SELECT NULL AS name, NULL AS text WHERE false`,
+  captureOf: postgresCaptureOf,
+  dropCapture: dropPostgresCapture,
+  captureOn: `SELECT t.tgname::text AS name, t.tgenabled::text || ' ' || t.tgtype::text || ' ' || p.prosrc AS definition
+    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid = to_regclass(quote_ident(:table)) AND starts_with(t.tgname, '${CAPTURE_PREFIX}')`,
+  idsIn: (name) =>
+    `SELECT CAST(value AS bigint) AS id FROM jsonb_array_elements_text(CAST(:${name} AS jsonb)) AS listed(value)`,
+  rowsIn: (name, columns) =>
+    `SELECT ${columns.map((column) => `CAST(value->>'${column}' AS bigint) AS ${column}`).join(', ')} FROM jsonb_array_elements(CAST(:${name} AS jsonb)) AS listed(value)`,
+  joinEach: (table, alias, query) =>
+    `CROSS JOIN LATERAL (SELECT x.* FROM ${table} x ${query}) AS ${alias}`,
+  textsIn: (name) =>
+    `SELECT value FROM jsonb_array_elements_text(CAST(:${name} AS jsonb)) AS listed(value)`,
+  entriesIn: (name) =>
+    `SELECT CAST(value AS uuid) FROM jsonb_array_elements_text(CAST(:${name} AS jsonb)) AS listed(value)`,
+  // Autovacuum never sees a temporary table; this empties it without a trace in the catalogue.
+  scratchTable: (table, columns) => [
+    `CREATE TEMPORARY TABLE IF NOT EXISTS ${table} (${columns.map(([name, holds]) => `${name} ${holds === 'flag' ? 'boolean' : RAW_TYPES[holds]}`).join(', ')}) ON COMMIT DELETE ROWS`,
+  ],
+  largestLog: `SELECT pg_size_bytes(current_setting('max_wal_size')) AS bytes`,
+  afterBatch: [],
+  manners: {
+    busyTargetMs: 100,
+    // Locks are given in turn, and only those of rows are held: nobody starves.
+    gapMs: 0,
+    gapEveryMs: Infinity,
+    // Of what others write, only old rows matter: they leave entries.
+    foreignMark: 'SELECT applied FROM changeover_state WHERE id = 1',
+    // The old table is known by its triggers: each row that is linked leaves a dead one there.
+    throttles: `SELECT 'replica lag' AS reason FROM pg_stat_replication WHERE replay_lag > interval '2 seconds'
+      UNION ALL SELECT 'dead tuples' FROM pg_stat_user_tables
+        WHERE (relid = to_regclass('enhanced_messages')
+            OR relid IN (SELECT tgrelid FROM pg_trigger WHERE starts_with(tgname::text, '${CAPTURE_PREFIX}'))) AND n_dead_tup > 100000 AND n_dead_tup > n_live_tup
+      LIMIT 1`,
+    // pg_stat_activity hides from a plain role what others wait for.
+    waiters: `SELECT w.pid FROM pg_locks w
+      WHERE NOT w.granted AND w.pid <> pg_backend_pid() AND pg_backend_pid() = ANY (pg_blocking_pids(w.pid)) LIMIT 1`,
+    longWaitMs: Infinity,
+  },
+  asksOfOldApp: [
+    {
+      name: 'named-columns',
+      check: 'triggers',
+      says: 'The old app names the columns where it copies SELECT * of these tables into another one. If not: --without-columns.',
+      becauseOfColumns: true,
+    },
+    {
+      name: 'replanned-statement',
+      check: null,
+      says:
+        'The old app prepares no SELECT * of these tables, or prepares it anew when it fails with "cached plan must ' +
+        'not change result type". If not: restart it right after expand, or --without-columns.',
+      becauseOfColumns: true,
+    },
+  ],
   version: `SELECT 'PostgreSQL ' || current_setting('server_version') AS version`,
 };

@@ -1,15 +1,26 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, realpathSync, statSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import sqlite3 from 'sqlite3';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { messageOf, SegueError } from '../../errors/segue-error.js';
+import { haveSameShifts, UTC, type Zone } from '../../config/zone.js';
 import type { Database, Queryable, Session } from '../database.js';
+import type { Dialect } from '../dialect.js';
 import { type OpenTransaction, runTransaction } from '../open-transaction.js';
 import type { Schema } from '../schema.js';
-import { revertMigrations, runMigrations } from '../migration-run.js';
+import {
+  type MigrationChoice,
+  pendingStatements,
+  revertMigrations,
+  runMigrations,
+} from '../migration-run.js';
 import { SilentLogger } from '../silent-logger.js';
 import { quietSqlite3, SqliteConnection } from './sqlite-connection.js';
 import { sqliteDialect } from './sqlite-dialect.js';
+import { checkFileRights } from './sqlite-rights.js';
+import { bringZone, sqliteDialectIn } from './sqlite-zone.js';
 import { WriteQueue } from './write-queue.js';
 
 /** How long a statement of ours waits for another process's write lock, in ms. */
@@ -21,10 +32,14 @@ const WRITER_CACHE_KIB = 65_536;
 /** WAL pages after which a commit of ours copies them into the database. */
 const AUTOCHECKPOINT_PAGES = 10_000;
 
+const SWITCH_TO_WAL = 'PRAGMA journal_mode = WAL';
+
 export interface SqliteOptions {
   readonly path: string;
   readonly shown: string;
   readonly schema: Schema;
+  /** Of the times in the old tables. */
+  readonly zone: Zone;
   /** Make the file when it is missing; else its absence is an error. */
   readonly create: boolean;
   /** Switch the file to WAL mode when it is in another; else that is an error for whoever writes. */
@@ -49,13 +64,13 @@ export function sqliteDataSourceOptions(path: string, schema: Schema): DataSourc
  * can only read.
  */
 export class SqliteDatabase implements Database {
-  readonly dialect = sqliteDialect;
   private readonly queue = new WriteQueue();
   private readonly current = new AsyncLocalStorage<OpenTransaction>();
   private writing: Promise<DataSource> | undefined;
 
   private constructor(
     private readonly options: SqliteOptions,
+    readonly dialect: Dialect,
     private readonly readSource: DataSource,
     readonly reader: Queryable,
   ) {}
@@ -81,14 +96,14 @@ export class SqliteDatabase implements Database {
         'DATABASE_NOT_FOUND',
         `${options.path} is not a file: DATABASE_URL says ${options.shown}.`,
       );
-    const source = await openSource(options, sqlite3.OPEN_READONLY);
-    const reader = new SqliteConnection(source);
-    return new SqliteDatabase(options, source, reader);
+    const dialect = dialectIn(options.zone);
+    const source = await openReader(options, dialect);
+    return new SqliteDatabase(options, dialect, source, new SqliteConnection(source));
   }
 
   async snapshot<Result>(work: (reader: Queryable) => Promise<Result>): Promise<Result> {
     // A connection of its own: statements of other readers would otherwise run on this snapshot too.
-    const source = await openSource(this.options, sqlite3.OPEN_READONLY);
+    const source = await openReader(this.options, this.dialect);
     try {
       return await runTransaction(new SqliteConnection(source), 'BEGIN', work);
     } finally {
@@ -115,8 +130,43 @@ export class SqliteDatabase implements Database {
     });
   }
 
-  migrate(): Promise<void> {
-    return this.changeTables((writer) => runMigrations(writer, 'none'));
+  restructure<Result>(work: (transaction: Queryable) => Promise<Result>): Promise<Result> {
+    return this.queue.run(async () => {
+      const connection = new SqliteConnection(await this.writer());
+      const result = await this.transactionOn(connection, work);
+      await assertPragmas(connection);
+      return result;
+    });
+  }
+
+  checkRights(): Promise<void> {
+    // Whoever may write the file may do everything in it.
+    return new Promise((resolve) => {
+      checkFileRights(this.options.path);
+      resolve();
+    });
+  }
+
+  async checkMode(): Promise<void> {
+    await needsSwitchToWal(this.reader, this.options);
+  }
+
+  async freeBytes(): Promise<number> {
+    const { bavail, bsize } = await statfs(dirname(realpathSync(this.options.path)));
+    return bavail * bsize;
+  }
+
+  async pendingStatements(choice: MigrationChoice = {}): Promise<readonly string[]> {
+    const switches =
+      this.options.switchToWal && (await pragma(this.reader, 'journal_mode')) !== 'wal';
+    return [
+      ...(switches ? [SWITCH_TO_WAL] : []),
+      ...(await pendingStatements(this.readSource, choice)),
+    ];
+  }
+
+  migrate(choice: MigrationChoice = {}): Promise<void> {
+    return this.changeTables((writer) => runMigrations(writer, 'none', choice));
   }
 
   revertAll(): Promise<void> {
@@ -152,7 +202,7 @@ export class SqliteDatabase implements Database {
   }
 
   private writer(): Promise<DataSource> {
-    this.writing ??= openWriter(this.options).catch((error: unknown) => {
+    this.writing ??= openWriter(this.options, this.dialect).catch((error: unknown) => {
       this.writing = undefined;
       throw error;
     });
@@ -178,6 +228,9 @@ async function openSource(options: SqliteOptions, flags: number): Promise<DataSo
         `${options.path} is not an SQLite database. Nothing was changed.`,
         { cause: error },
       );
+    // In WAL mode a reader too writes beside the file.
+    if (/SQLITE_(CANTOPEN|READONLY)/.test(messageOf(error)) && existsSync(options.path))
+      checkFileRights(options.path);
     if (messageOf(error).includes('SQLITE_CANTOPEN'))
       throw new SegueError(
         'DATABASE_NOT_FOUND',
@@ -191,13 +244,28 @@ async function openSource(options: SqliteOptions, flags: number): Promise<DataSo
 async function makeEmptyDatabase(options: SqliteOptions): Promise<void> {
   const source = await openSource(options, sqlite3.OPEN_READWRITE | sqlite3.OPEN_CREATE);
   try {
-    await new SqliteConnection(source).all('PRAGMA journal_mode = WAL');
+    await new SqliteConnection(source).all(SWITCH_TO_WAL);
   } finally {
     await source.destroy();
   }
 }
 
-async function openWriter(options: SqliteOptions): Promise<DataSource> {
+function dialectIn(zone: Zone): Dialect {
+  return haveSameShifts(zone, UTC) ? sqliteDialect : sqliteDialectIn(zone);
+}
+
+async function openReader(options: SqliteOptions, dialect: Dialect): Promise<DataSource> {
+  const source = await openSource(options, sqlite3.OPEN_READONLY);
+  try {
+    await bringZone(new SqliteConnection(source), dialect);
+    return source;
+  } catch (error) {
+    await source.destroy();
+    throw error;
+  }
+}
+
+async function openWriter(options: SqliteOptions, dialect: Dialect): Promise<DataSource> {
   const source = await openSource(options, sqlite3.OPEN_READWRITE);
   try {
     const connection = new SqliteConnection(source);
@@ -206,6 +274,8 @@ async function openWriter(options: SqliteOptions): Promise<DataSource> {
     await connection.all(`PRAGMA cache_size = -${WRITER_CACHE_KIB}`);
     await connection.all(`PRAGMA wal_autocheckpoint = ${AUTOCHECKPOINT_PAGES}`);
     await connection.all('PRAGMA temp_store = FILE');
+    // After that pragma, which drops temporary tables.
+    await bringZone(connection, dialect);
     await assertPragmas(connection);
     return source;
   } catch (error) {
@@ -215,8 +285,16 @@ async function openWriter(options: SqliteOptions): Promise<DataSource> {
 }
 
 async function settleJournalMode(connection: Queryable, options: SqliteOptions): Promise<void> {
+  if (await needsSwitchToWal(connection, options)) await connection.all(SWITCH_TO_WAL);
+}
+
+/**
+ * Whether the file is in another journal mode than WAL, and may be switched.
+ * @throws SegueError UNSUPPORTED_DATABASE when it may not.
+ */
+async function needsSwitchToWal(connection: Queryable, options: SqliteOptions): Promise<boolean> {
   const mode = await pragma(connection, 'journal_mode');
-  if (mode === 'wal') return;
+  if (mode === 'wal') return false;
   const [tables] = await connection.all<{ count: number }>(
     'SELECT count(*) AS count FROM sqlite_master',
   );
@@ -226,7 +304,7 @@ async function settleJournalMode(connection: Queryable, options: SqliteOptions):
       `${options.path} has journal mode ${mode}; writing beside an old app needs WAL. ` +
         `'segue migrate --wal' switches it (the mode stays with the file), or the old app does.`,
     );
-  await connection.all('PRAGMA journal_mode = WAL');
+  return true;
 }
 
 /**

@@ -1,0 +1,111 @@
+import { Field, ID, InterfaceType, ObjectType } from '@nestjs/graphql';
+import { Conversation } from '../conversations/conversation.types.js';
+import { Message } from '../messages/message.types.js';
+import { Receipt } from '../receipts/receipt.types.js';
+import { Device } from '../users/device.types.js';
+
+@InterfaceType({
+  description: 'Something changed. `cursor` is where to go on after it: docs/protocol.md.',
+  resolveType: ({ constructor }: Event) => constructor.name,
+})
+export abstract class Event {
+  @Field()
+  readonly cursor!: string;
+}
+
+@ObjectType({ implements: () => [Event] })
+export class MessageAdded implements Event {
+  readonly cursor!: string;
+
+  @Field(() => Message)
+  readonly message!: Message;
+}
+
+@ObjectType({ implements: () => [Event], description: 'Its text, or its status by the old app.' })
+export class MessageChanged implements Event {
+  readonly cursor!: string;
+
+  @Field(() => Message)
+  readonly message!: Message;
+}
+
+@ObjectType({ implements: () => [Event], description: 'Deleted by the old app.' })
+export class MessageRemoved implements Event {
+  readonly cursor!: string;
+
+  @Field(() => ID)
+  readonly conversationId!: string;
+
+  @Field(() => ID)
+  readonly messageId!: string;
+
+  @Field(() => Conversation, { description: 'What it is without the message.' })
+  readonly conversation!: Conversation;
+}
+
+@ObjectType({ implements: () => [Event] })
+export class ReceiptUpdated implements Event {
+  readonly cursor!: string;
+
+  @Field(() => Receipt)
+  readonly receipt!: Receipt;
+
+  @Field(() => Conversation, {
+    description: "Its unread count is another one, where the receipt is the viewer's own.",
+  })
+  readonly conversation!: Conversation;
+}
+
+@ObjectType({
+  implements: () => [Event],
+  description: "Made, named, with other members, or with the viewer's own marks changed.",
+})
+export class ConversationChanged implements Event {
+  readonly cursor!: string;
+
+  @Field(() => Conversation)
+  readonly conversation!: Conversation;
+}
+
+@ObjectType({
+  implements: () => [Event],
+  description: 'The viewer left it or was removed: he gets nothing more of it.',
+})
+export class ConversationLeft implements Event {
+  readonly cursor!: string;
+
+  @Field(() => ID)
+  readonly conversationId!: string;
+}
+
+@ObjectType({ implements: () => [Event] })
+export class DeviceChanged implements Event {
+  readonly cursor!: string;
+
+  @Field(() => Device)
+  readonly device!: Device;
+}
+
+@ObjectType({
+  implements: () => [Event],
+  description:
+    'There may be a gap: the cursor is too old, or of another log. Fetch everything anew; what follows comes after this cursor.',
+})
+export class ResyncRequired implements Event {
+  readonly cursor!: string;
+
+  @Field()
+  readonly reason!: string;
+}
+
+/** All types of events, which no field names: they have to be told to the schema. */
+export const EVENT_TYPES = [
+  MessageAdded,
+  MessageChanged,
+  MessageRemoved,
+  ReceiptUpdated,
+  ConversationChanged,
+  ConversationLeft,
+  DeviceChanged,
+  ResyncRequired,
+] as const;

@@ -1,0 +1,356 @@
+import type { Queryable } from '../database/database.js';
+import { findColumnUse } from '../database/database-errors.js';
+import { OWN_TABLE_NAMES } from '../database/migrations/migrations.js';
+import { SegueError } from '../errors/segue-error.js';
+import { type Bounds, oldRows } from '../legacy/old-rows.js';
+import { dropCapture, isCaptureOn, takeCaptureOff } from './capture.js';
+import type { ChangeoverContext } from './context.js';
+import { Lease } from './lease.js';
+import { addedColumnsOf, type ColumnName, findLeftColumns, hasColumn, hasTable } from './shape.js';
+import { type ChangeoverState, changeStage, hasReached, readState, STAGES } from './stage.js';
+import { checkNothingFires, isUnlinking, unlink } from './unlink.js';
+import { checkOldSideIsWhole, checkUnchangedSince, type Proof } from './whole-old-side.js';
+
+/** Where a rollback can lead. */
+const ROLLBACK_TARGETS = ['LEGACY', 'EXPANDED', 'BACKFILLED'] as const;
+
+export type RollbackTarget = (typeof ROLLBACK_TARGETS)[number];
+
+export interface RollbackOptions {
+  readonly to: RollbackTarget;
+  /** Drop all that expand added; on SQLite but for the columns. With `to: 'LEGACY'` only. */
+  readonly purge?: boolean | undefined;
+  /** With `purge`, drop the columns on SQLite too, which writes the old tables anew under a lock. */
+  readonly dropColumns?: boolean | undefined;
+  readonly migrationsTable: string;
+}
+
+/** What a rollback took away; counts are of this run. */
+export interface RollbackResult {
+  readonly from: ChangeoverState['stage'];
+  readonly stage: RollbackTarget;
+  /** Copies of old rows. */
+  readonly messages: number;
+  readonly conversations: number;
+  /** Rows that left the quarantine: they stand in the old table as ever. */
+  readonly quarantined: number;
+  /** Old rows whose conversation_id was emptied, one by one; where the column was dropped, none. */
+  readonly links: number;
+  /** Whether our tables are gone. */
+  readonly purged: boolean;
+  /** Those of our columns that stay in the old tables, as `table.column`; empty at EXPANDED and LEGACY. */
+  readonly columnsLeft: readonly string[];
+}
+
+/**
+ * All that the copy writes, and what is known about it. It was made from the old table, and can be again. Sign-in
+ * sessions (`sign_in_…`) were not: they outlive a rollback, and go with a purge, which drops all of our tables.
+ */
+const COPIED = [
+  'enhanced_messages',
+  'legacy_raw_values',
+  'conversation_participants',
+  'conversations',
+  'changeover_places',
+  'changeover_quarantine',
+  'changeover_mismatches',
+  'changeover_repairs',
+  'changeover_certificates',
+  'events',
+  'receipt_mirrors',
+] as const;
+
+/**
+ * Takes the changeover back to an earlier stage.
+ *
+ * To BACKFILLED only the stage changes: the new side is not read any more. To EXPANDED or LEGACY everything copied
+ * is taken away, and `messages.conversation_id` is emptied; first of all it is proved that the old table holds
+ * every message that the new side has. At LEGACY our tables stay, empty, and so do our columns, unless `purge`.
+ *
+ * Stage and copies change in one transaction, so that nobody reads half of a new side. What follows, the links and
+ * the purge, goes on at stage LEGACY: ended at any moment, the same call finishes it, and so does `expand` on its
+ * way forward. It takes the lease. Taking the copies away holds SQLite's write lock for about 0.2 s for each million
+ * rows; on PostgreSQL no lock of an old table is held but by the purge, which waits for it for 50 ms at most.
+ * @throws SegueError BAD_USER_INPUT; WRONG_STAGE; WOULD_LOSE_ROWS, and then nothing was changed; RUNNER_ACTIVE,
+ *   LEASE_LOST; NO_SUCH_TABLE; UNSUPPORTED_DATABASE when something of the old app's stands in the way; LOCK_TIMEOUT.
+ */
+export async function rollback(
+  context: ChangeoverContext,
+  options: RollbackOptions,
+): Promise<RollbackResult> {
+  checkOptions(options);
+  const { database, mapping } = context;
+  const state = await readState(database);
+  const hasBooks = await hasTable(database, 'changeover_state');
+  checkWay(state, options, hasBooks, await isCaptureOn(database, mapping));
+  if (!(await hasTable(database, mapping.messages.table)))
+    throw new SegueError(
+      'NO_SUCH_TABLE',
+      `${database.shown} has no table ${mapping.messages.table}: there is no old side to go back to.`,
+    );
+  if (!hasBooks) return purgeLeftovers(context, options);
+
+  const lease = await Lease.acquire(database);
+  try {
+    const result = await new Rollback(context, options, lease, state).run();
+    // A purge drops the lease with all the rest.
+    if (!result.purged) await lease.release(database);
+    return result;
+  } catch (error) {
+    // What went wrong is told, not that the lease could not be given back for the same reason: it runs out by itself.
+    await Promise.allSettled([lease.release(database)]);
+    throw error;
+  }
+}
+
+/** @throws SegueError BAD_USER_INPUT when the text names no stage that a rollback can lead to. */
+export function parseTarget(text: string): RollbackTarget {
+  const target = ROLLBACK_TARGETS.find((candidate) => candidate === text.toUpperCase());
+  if (target === undefined)
+    throw new SegueError(
+      'BAD_USER_INPUT',
+      `--to is ${JSON.stringify(text)}: it takes ${ROLLBACK_TARGETS.join(', ')}.`,
+    );
+  return target;
+}
+
+/** One rollback of a database that has our books. */
+class Rollback {
+  private readonly drops: boolean;
+
+  constructor(
+    private readonly context: ChangeoverContext,
+    private readonly options: RollbackOptions,
+    private readonly lease: Lease,
+    private readonly state: ChangeoverState,
+  ) {
+    this.drops = dropsColumns(context, options) && state.addsColumns;
+  }
+
+  async run(): Promise<RollbackResult> {
+    const { to, purge = false } = this.options;
+    const { stage } = this.state;
+    if (to === 'BACKFILLED') return this.onlyTheStage(to);
+
+    const proof = await checkOldSideIsWhole(this.context, this.lease, this.state.migrated);
+    const taken = stage === 'LEGACY' ? NOTHING : await this.takeCopiesAway(to, proof);
+    if (to === 'LEGACY') await takeCaptureOff(this.context.database, this.context.mapping);
+    // Where the column goes, there is no need to write each row of the old table for it.
+    const links =
+      isUnlinking(await readState(this.context.database)) && !(purge && this.drops)
+        ? await unlink(this.context, this.lease, to)
+        : 0;
+    if (purge) await this.purge();
+    return {
+      from: stage,
+      stage: to,
+      ...taken,
+      links,
+      purged: purge,
+      columnsLeft: await this.columnsLeft(),
+    };
+  }
+
+  private async onlyTheStage(to: RollbackTarget): Promise<RollbackResult> {
+    const { database } = this.context;
+    await this.lease.fenced(database, (transaction) =>
+      changeStage(transaction, database.dialect.now, this.state.stage, to),
+    );
+    return {
+      from: this.state.stage,
+      stage: to,
+      ...NOTHING,
+      links: 0,
+      purged: false,
+      columnsLeft: await this.columnsLeft(),
+    };
+  }
+
+  private async columnsLeft(): Promise<string[]> {
+    // Where expand left ours out, a column of the same name is the old app's.
+    if (!this.state.addsColumns) return [];
+    const { database, mapping } = this.context;
+    const left: ColumnName[] = [];
+    for (const name of addedColumnsOf(mapping))
+      if (await hasColumn(database.reader, database.dialect, name)) left.push(name);
+    return show(left);
+  }
+
+  /** Stage and copies in one transaction; the stage is LEGACY for as long as there are links to be emptied. */
+  private async takeCopiesAway(to: 'LEGACY' | 'EXPANDED', proof: Proof): Promise<Taken> {
+    const { database, mapping } = this.context;
+    const { dialect } = database;
+    const [bounds] = await database.reader.all<Bounds>(oldRows(dialect, mapping).bounds);
+    const hasLinks = this.state.fillsLink && this.state.lowId !== null && bounds?.low != null;
+    if (hasLinks && !(this.options.purge === true && this.drops))
+      await checkNothingFires(this.context);
+
+    return database.restructure(async (transaction) => {
+      await this.lease.renew(transaction);
+      await changeStage(transaction, dialect.now, this.state.stage, hasLinks ? 'LEGACY' : to);
+      for (const statement of dialect.lockTables(COPIED)) await transaction.run(statement);
+      await checkUnchangedSince(transaction, proof);
+      const [taken] = await transaction.all<Record<keyof Taken, number | string>>(
+        `SELECT (SELECT count(*) FROM enhanced_messages) AS messages, (SELECT count(*) FROM conversations) AS conversations,
+           (SELECT count(*) FROM changeover_quarantine) AS quarantined`,
+      );
+      for (const table of COPIED) await transaction.run(dialect.empty(table));
+      // Who followed the log has to fetch everything anew.
+      await transaction.run(
+        `UPDATE event_log SET epoch = ${dialect.newEpoch}, forgotten_through = 0 WHERE id = 1`,
+      );
+      // A backfill that was cut off has left them out.
+      for (const statement of dialect.lateIndexes.build) await transaction.run(statement);
+      await transaction.run(
+        `UPDATE changeover_state SET low_id = CAST(:low AS bigint), high_id = CAST(:high AS bigint), done_above = CAST(:high AS bigint),
+           has_threads = false, rows_to_copy = 0, migrated = 0, quarantined = 0, applied = 0, rows_per_second = 0, started_at = NULL, voided_at = NULL, voided_by = NULL,
+           paused = false, rate_limit = NULL, throttled_by = NULL, lock_hold = NULL, compared_through = NULL, bypassed = 0 WHERE id = 1`,
+        { low: hasLinks ? bounds.low : null, high: hasLinks ? bounds.high : null },
+      );
+      return {
+        messages: Number(taken?.messages),
+        conversations: Number(taken?.conversations),
+        quarantined: Number(taken?.quarantined),
+      };
+    });
+  }
+
+  /** All or nothing, in one transaction. Old tables come last: their locks are held the shortest. */
+  private async purge(): Promise<void> {
+    const { database, mapping } = this.context;
+    const { dialect } = database;
+    await database.restructure(async (transaction) => {
+      await this.lease.renew(transaction);
+      // Whoever went forward meanwhile wins.
+      await changeStage(transaction, dialect.now, 'LEGACY', 'LEGACY');
+      for (const statement of dialect.lockTables(COPIED)) await transaction.run(statement);
+      await checkUnchangedSince(transaction, { messages: 0 });
+      await dropCapture(transaction, dialect, mapping);
+      for (const table of OWN_TABLE_NAMES.toReversed())
+        await transaction.run(`DROP TABLE ${dialect.name(table)}`);
+      await transaction.run(`DROP TABLE ${dialect.name(this.options.migrationsTable)}`);
+      if (this.drops) await dropColumns(this.context, transaction, addedColumnsOf(mapping));
+    });
+  }
+}
+
+type Taken = Pick<RollbackResult, 'messages' | 'conversations' | 'quarantined'>;
+
+const NOTHING: Taken = { messages: 0, conversations: 0, quarantined: 0 };
+
+function checkOptions({ to, purge = false, dropColumns: drops = false }: RollbackOptions): void {
+  if (purge && to !== 'LEGACY')
+    throw new SegueError('BAD_USER_INPUT', `--purge leads to LEGACY: leave --to ${to} out.`);
+  if (drops && !purge)
+    throw new SegueError(
+      'BAD_USER_INPUT',
+      '--drop-columns goes with --purge only. Nothing was changed.',
+    );
+}
+
+/** @throws SegueError WRONG_STAGE when the database is not beyond the stage, and nothing is left to be finished. */
+function checkWay(
+  state: ChangeoverState,
+  { to, purge = false }: RollbackOptions,
+  hasBooks: boolean,
+  isCaptured: boolean,
+): void {
+  const { stage } = state;
+  const refuse = (why: string): never => {
+    throw new SegueError('WRONG_STAGE', `The stage is ${stage}: ${why} Nothing was changed.`);
+  };
+  if (stage === 'CONTRACTED') refuse('there is no old side any more, and no way back.');
+  if (isUnlinking(state) && to !== 'BACKFILLED') return;
+  // Ended before the triggers were off: they would go on filling a queue that nobody empties.
+  if (stage === 'LEGACY' && to === 'LEGACY' && hasBooks && isCaptured) return;
+  if (stage === to) {
+    if (!purge)
+      refuse(
+        hasBooks
+          ? "it is there already; 'segue rollback --purge' drops our tables."
+          : 'it is there already.',
+      );
+  } else if (!hasReached(stage, to))
+    refuse(
+      `${to} comes later; ${STAGES.indexOf(to) > 1 ? "'segue migrate'" : "'segue expand'"} goes forward.`,
+    );
+}
+
+function dropsColumns(
+  { database }: ChangeoverContext,
+  { dropColumns: drops = false }: RollbackOptions,
+): boolean {
+  return drops || database.dialect.dropsColumnsCheaply;
+}
+
+/**
+ * Drops columns of old tables, those that are there.
+ * @throws SegueError UNSUPPORTED_DATABASE when something of the old app's needs one.
+ */
+async function dropColumns(
+  { database: { dialect } }: ChangeoverContext,
+  transaction: Queryable,
+  columns: readonly ColumnName[],
+): Promise<void> {
+  // The last one first, as the definition's text is put together again.
+  for (const { table, column } of columns.toReversed()) {
+    if (!(await hasColumn(transaction, dialect, { table, column }))) continue;
+    try {
+      await transaction.run(
+        `ALTER TABLE ${dialect.name(table)} DROP COLUMN ${dialect.name(column)}`,
+      );
+    } catch (error) {
+      const use = findColumnUse(error);
+      if (use === null) throw error;
+      throw new SegueError(
+        'UNSUPPORTED_DATABASE',
+        `The column ${column} of ${table} cannot be dropped (${use}): a view or the like of the old app's needs it, or is broken. ` +
+          `Mend or drop that, and run this again: nothing was dropped so far.`,
+        { cause: error },
+      );
+    }
+  }
+}
+
+/** What is left where our tables are gone, or were never all made: TypeORM's book, and columns that bear our mark. */
+async function purgeLeftovers(
+  context: ChangeoverContext,
+  options: RollbackOptions,
+): Promise<RollbackResult> {
+  const { database, mapping } = context;
+  const { dialect } = database;
+  const hasMigrations = await hasTable(database, options.migrationsTable);
+  const left = await findLeftColumns(database, mapping);
+  const dropped = dropsColumns(context, options) ? left : [];
+  if (!hasMigrations && dropped.length === 0)
+    throw new SegueError(
+      'WRONG_STAGE',
+      left.length === 0
+        ? 'The stage is LEGACY, and nothing of ours is left.'
+        : `The stage is LEGACY, and nothing of ours is left but ${show(left).join(', ')}, empty: --drop-columns drops them.`,
+    );
+  await database.restructure(async (transaction) => {
+    const [books] = await transaction.all<{ present: number | string }>(dialect.hasTable, {
+      table: 'changeover_state',
+    });
+    if (Number(books?.present) > 0)
+      throw new SegueError(
+        'WRONG_STAGE',
+        'Another process expanded the database meanwhile. Nothing was changed.',
+      );
+    if (hasMigrations) await transaction.run(`DROP TABLE ${dialect.name(options.migrationsTable)}`);
+    await dropColumns(context, transaction, dropped);
+  });
+  return {
+    from: 'LEGACY',
+    stage: 'LEGACY',
+    ...NOTHING,
+    links: 0,
+    purged: true,
+    columnsLeft: show(await findLeftColumns(database, mapping)),
+  };
+}
+
+function show(columns: readonly ColumnName[]): string[] {
+  return columns.map(({ table, column }) => `${table}.${column}`);
+}

@@ -1,0 +1,44 @@
+import type { LegacyMapping } from '../config/legacy-mapping.js';
+import type { Queryable } from '../database/database.js';
+import type { Dialect } from '../database/dialect.js';
+import { SegueError } from '../errors/segue-error.js';
+import { Mirror } from '../legacy/mirror.js';
+import type { OldSide, ServedSides, Sides } from '../messages/old-side.js';
+import { getState, hasReached, type Stage } from './stage.js';
+
+/** What the changeover's stage says of the sides that writes go to. */
+export class StagedSides implements Sides {
+  private readonly mirrors: Readonly<Record<'linking' | 'plain', OldSide>>;
+
+  constructor(dialect: Dialect, mapping: LegacyMapping) {
+    this.mirrors = {
+      linking: new Mirror(dialect, mapping, true),
+      plain: new Mirror(dialect, mapping, false),
+    };
+  }
+
+  async open(transaction: Queryable): Promise<OldSide | null> {
+    const { stage, fillsLink } = await getState(transaction);
+    checkServes(stage);
+    if (stage === 'CONTRACTED') return null;
+    return fillsLink ? this.mirrors.linking : this.mirrors.plain;
+  }
+}
+
+/** Which sides are written to at a stage. */
+export function servedSidesAt(stage: Stage): ServedSides {
+  if (stage === 'CONTRACTED') return 'new';
+  return hasReached(stage, 'BACKFILLED') ? 'both' : 'old';
+}
+
+/**
+ * New clients are served as soon as every old row was copied: before, a conversation would have holes that nobody sees.
+ * @throws SegueError NOT_EXPANDED.
+ */
+export function checkServes(stage: Stage): void {
+  if (servedSidesAt(stage) === 'old')
+    throw new SegueError(
+      'NOT_EXPANDED',
+      `The changeover is at ${stage}: new clients are served from BACKFILLED on. 'segue migrate' leads there; the old API answers meanwhile.`,
+    );
+}

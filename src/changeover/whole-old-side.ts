@@ -1,0 +1,143 @@
+import type { Queryable } from '../database/database.js';
+import { SegueError } from '../errors/segue-error.js';
+import { HIGHEST_ID, LOWEST_ID } from '../database/ids.js';
+import { inRange, nextAfter, oldRows } from '../legacy/old-rows.js';
+import { Applier } from './apply.js';
+import type { ChangeoverContext } from './context.js';
+import type { Lease } from './lease.js';
+import { Meter } from './progress.js';
+
+/** Messages per statement: a long read would hold the WAL back on SQLite, and vacuum on PostgreSQL. */
+const ROWS_PER_RANGE = 50_000;
+
+/** How often a range is looked at again while the old app deletes in it. */
+const LOOKS = 5;
+
+/** What was proved: that each of so many messages on the new side has its old row. */
+export interface Proof {
+  readonly messages: number;
+}
+
+/**
+ * What people can only have made on the new side, in words, with the statement that counts it. Sign-in codes and
+ * sessions are not among it: they go with a purge, and people sign in anew. That is no reason to refuse a way back.
+ */
+const MADE_HERE: readonly [rows: string, count: string][] = [
+  ['receipts (message_status)', 'SELECT count(*) AS count FROM message_status'],
+  ["people's presence (user_presence)", 'SELECT count(*) AS count FROM user_presence'],
+  [
+    'names of conversations (conversations.name)',
+    'SELECT count(*) AS count FROM conversations WHERE name IS NOT NULL',
+  ],
+  [
+    'groups that were made here (conversations.made_here)',
+    "SELECT count(*) AS count FROM conversations WHERE made_here AND kind = 'group'",
+  ],
+  [
+    'answers to a message (enhanced_messages.reply_to_id)',
+    'SELECT count(*) AS count FROM enhanced_messages WHERE reply_to_id IS NOT NULL AND removed_at IS NULL',
+  ],
+  [
+    // The copy lets nobody leave, and only writers into groups.
+    'people who joined or left a conversation (conversation_participants)',
+    `SELECT count(*) AS count FROM conversation_participants p JOIN conversations c ON c.id = p.conversation_id
+     WHERE p.left_at IS NOT NULL OR (c.kind = 'group' AND NOT p.has_written)`,
+  ],
+];
+
+/**
+ * Proves that the old side holds all that the new side has, so that the new side can be taken away: each message has
+ * its old row, and nothing was made that has no old form. What is left of a message that the old app deleted is no
+ * message: there is nothing in it to lose.
+ *
+ * Reads in ranges of 50,000 messages and takes no lock; the lease is kept alive in between.
+ * @param expected the number of messages, as far as known, to tell progress by.
+ * @throws SegueError WOULD_LOSE_ROWS naming what stands on the new side only, with counts; LEASE_LOST.
+ */
+export async function checkOldSideIsWhole(
+  { database, mapping, report }: ChangeoverContext,
+  lease: Lease,
+  expected: number,
+): Promise<Proof> {
+  const rows = oldRows(database.dialect, mapping);
+  const m = rows.of('m');
+  const rangeEnd = `SELECT CAST(id AS text) AS range_end FROM enhanced_messages
+    WHERE id >= CAST(:from AS bigint) ORDER BY id LIMIT 1 OFFSET :size - 1`;
+  const count = `SELECT count(*) AS copies, count(e.legacy_message_id) AS mirrored, count(${m.id}) AS held
+    FROM enhanced_messages e LEFT JOIN ${rows.table} m ON ${m.id} = e.legacy_message_id
+    WHERE ${inRange('e.id')} AND e.removed_at IS NULL`;
+  const applier = new Applier({ database, mapping, report });
+  const meter = new Meter('proof', expected, report);
+  let [messages, neverOld, oldGone] = [0, 0, 0];
+  for (let from: string | null = LOWEST_ID; from !== null;) {
+    const [end] = await database.reader.all<{ range_end: string }>(rangeEnd, {
+      from,
+      size: ROWS_PER_RANGE,
+    });
+    const upTo: string = end?.range_end ?? HIGHEST_ID;
+    const compare = async (): Promise<[number, number, number]> => {
+      const [found] = await database.reader.all<
+        Record<'copies' | 'mirrored' | 'held', number | string>
+      >(count, { from, upTo });
+      return [Number(found?.copies), Number(found?.mirrored), Number(found?.held)];
+    };
+    let [copies, mirrored, held] = await compare();
+    // The old app may have deleted rows that are waiting to be applied.
+    for (let look = 1; held < mirrored && look <= LOOKS; look += 1) {
+      await applier.drain(database.reader, (work) => lease.fenced(database, work));
+      [copies, mirrored, held] = await compare();
+    }
+    messages += copies;
+    neverOld += copies - mirrored;
+    oldGone += mirrored - held;
+    meter.add(copies);
+    await lease.keepAlive(database);
+    from = nextAfter(upTo);
+  }
+  refuseToLose([
+    ['messages that never had an old row (enhanced_messages without legacy_message_id)', neverOld],
+    ["messages whose old row is gone ('segue verify' lists them)", oldGone],
+    ...(await countMadeHere(database.reader)),
+  ]);
+  return { messages };
+}
+
+/**
+ * Checks, in the transaction that takes the new side away, that it still is what was proved to stand on the old one.
+ * On PostgreSQL its tables have to be locked by then.
+ * @throws SegueError WOULD_LOSE_ROWS.
+ */
+export async function checkUnchangedSince(
+  transaction: Queryable,
+  { messages }: Proof,
+): Promise<void> {
+  const [row] = await transaction.all<{ count: number | string }>(
+    'SELECT count(*) AS count FROM enhanced_messages WHERE removed_at IS NULL',
+  );
+  if (Number(row?.count) !== messages)
+    throw new SegueError(
+      'WOULD_LOSE_ROWS',
+      `The new side had ${messages} messages when they were looked at, and has ${Number(row?.count)} now: somebody writes to it. ` +
+        `Nothing was changed; stop who writes, and run this again.`,
+    );
+  refuseToLose(await countMadeHere(transaction));
+}
+
+async function countMadeHere(queryable: Queryable): Promise<[rows: string, count: number][]> {
+  const found: [string, number][] = [];
+  for (const [rows, statement] of MADE_HERE) {
+    const [row] = await queryable.all<{ count: number | string }>(statement);
+    found.push([rows, Number(row?.count)]);
+  }
+  return found;
+}
+
+function refuseToLose(found: readonly [rows: string, count: number][]): void {
+  const lost = found.filter(([, count]) => count > 0);
+  if (lost.length > 0)
+    throw new SegueError(
+      'WOULD_LOSE_ROWS',
+      `${lost.map(([rows, count]) => `${count} ${rows}`).join(', ')}: this stands on the new side only and would be lost. ` +
+        `Nothing was changed; export and delete it first.`,
+    );
+}

@@ -1,0 +1,48 @@
+import { servedSidesAt } from './changeover/sides.js';
+import { readState } from './changeover/stage.js';
+import type { Database } from './database/database.js';
+import { type Chore, Chores } from './database/chores.js';
+import { tryAgain } from './database/try-again.js';
+import { forgetEvents } from './events/event-log.js';
+import type { ReceiptWriter } from './receipts/receipt-writer.js';
+
+export interface ChatChoresParts {
+  readonly database: Database;
+  readonly receipts: ReceiptWriter;
+  /** For how long events are kept, in seconds. */
+  readonly eventRetention: number;
+}
+
+/** What a chat needs to be looked after: receipts that are still to be written on old rows, events that are too old. */
+export function chatChores(
+  { database, receipts, eventRetention }: ChatChoresParts,
+  warn: (message: string) => void,
+): Chores {
+  const isServed = async (): Promise<boolean> =>
+    servedSidesAt((await readState(database)).stage) !== 'old';
+  const chores: Chore[] = [
+    {
+      name: 'A receipt was not written on all of its old rows',
+      restMs: 500,
+      rests: 2,
+      run: async (stopping) => {
+        if (!(await isServed())) return;
+        const isWaiting = async (): Promise<boolean> =>
+          (await database.reader.all('SELECT 1 AS one FROM receipt_mirrors LIMIT 1')).length > 0;
+        while (!stopping.aborted && (await isWaiting()))
+          await tryAgain(() =>
+            database.transaction((transaction) => receipts.raiseNext(transaction)),
+          );
+      },
+    },
+    {
+      name: 'Old events were not forgotten',
+      restMs: 60_000,
+      rests: 20,
+      run: async () => {
+        if (await isServed()) await forgetEvents(database, eventRetention);
+      },
+    },
+  ];
+  return new Chores(chores, warn);
+}

@@ -1,0 +1,279 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Database } from '../database/database.js';
+import { explainDatabaseError } from '../database/database-errors.js';
+import { messageOf } from '../errors/segue-error.js';
+import type { Place } from './cursor.js';
+import {
+  findGap,
+  findReceivers,
+  type LoggedEvent,
+  type Page,
+  readEnd,
+  readNext,
+  readPage,
+} from './event-log.js';
+
+/** How long a lost wake-up can delay an event, in ms. */
+const POLL_MS = 1_000;
+
+/** Events that are read at a time. */
+const PAGE = 200;
+
+/** Events that wait for a subscriber in memory; one that is further behind reads them from the log when he is ready. */
+const MOST_WAITING = 256;
+
+/** What a subscriber gets: an event with its place, or that he has to fetch everything anew. */
+export type Delivery =
+  | { readonly event: LoggedEvent; readonly place: Place }
+  | { readonly resync: string; readonly place: Place };
+
+/**
+ * Delivers the event log of one process: each subscriber gets all that he may see after his place, once and in order,
+ * first from the log, then as it is written.
+ *
+ * One reader follows the log for all of them, woken by the writers of this process and looking by itself every second.
+ * A subscriber is live when he has read as far as that reader; who falls too far behind goes back to reading the log, so
+ * that he costs no memory and no other one waits for him.
+ */
+export class EventHub {
+  private readonly subscribers = new Set<Subscriber>();
+  private end: Place | null = null;
+  private wakeUp: () => void = () => undefined;
+  private isWoken = false;
+  private readonly stopping = new AbortController();
+  private running: Promise<void> | null = null;
+
+  /** @param warn told once of each failure to read the log that is another one than the last */
+  constructor(
+    private readonly database: Database,
+    private readonly warn: (message: string) => void,
+  ) {}
+
+  /** Says that something was committed. Costs nothing, and may be forgotten: it is then seen a second later. */
+  wake(): void {
+    this.isWoken = true;
+    this.wakeUp();
+  }
+
+  /** Where the log ends now: what is read from the database afterwards is at least as new. */
+  now(): Promise<Place> {
+    return readEnd(this.database.reader);
+  }
+
+  /**
+   * All that a person may see after a place; without one, from now on: when this resolves, nothing that is committed from
+   * then on can be missed. Who hangs up while he waits is forgotten at once.
+   */
+  async subscribe(viewerId: string, after: Place | null): Promise<AsyncIterableIterator<Delivery>> {
+    const subscriber = new Subscriber(viewerId, after ?? (await this.now()));
+    const deliveries = this.deliver(subscriber, after !== null);
+    const following: AsyncIterableIterator<Delivery> = {
+      next: () => deliveries.next(),
+      // A generator ends only where it gives something out: one that waits for the next event has to be woken.
+      return: () => {
+        subscriber.leave();
+        return deliveries.return();
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+    return following;
+  }
+
+  private async *deliver(
+    subscriber: Subscriber,
+    mayHaveGap: boolean,
+  ): AsyncGenerator<Delivery, void, void> {
+    const gap = mayHaveGap ? await findGap(this.database.reader, subscriber.place) : null;
+    if (gap !== null) {
+      subscriber.place = await this.now();
+      yield { resync: gap, place: subscriber.place };
+    }
+    this.subscribers.add(subscriber);
+    try {
+      this.follow();
+      while (!this.stopping.signal.aborted && !subscriber.hasLeft) {
+        if (!subscriber.isLive) {
+          const page = await this.read(subscriber);
+          if (page === null) continue;
+          const { events, through } = page;
+          const { epoch } = through;
+          if (epoch !== subscriber.place.epoch) {
+            subscriber.place = through;
+            yield { resync: BEGUN_ANEW, place: through };
+            continue;
+          }
+          for (const event of events) {
+            subscriber.place = { epoch, id: event.id, at: event.at };
+            yield { event, place: subscriber.place };
+          }
+          subscriber.place = through;
+          // Nothing runs between these two lines: what the reader dispatches next, he gets.
+          if (this.end !== null && through.id >= this.end.id) subscriber.isLive = true;
+          else if (events.length === 0) await this.pause(POLL_MS / 10);
+          continue;
+        }
+        const next = subscriber.waiting.shift();
+        if (next !== undefined) {
+          subscriber.place = next.place;
+          yield next;
+        } else if (subscriber.hasOverflowed) subscriber.readLog();
+        else await subscriber.more();
+      }
+    } finally {
+      this.subscribers.delete(subscriber);
+    }
+  }
+
+  /** The next page of the log for a subscriber; null when it cannot be read at the moment, after a while. */
+  private async read({ viewerId, place }: Subscriber): Promise<Page | null> {
+    try {
+      return await readPage(this.database, viewerId, place.id, PAGE);
+    } catch (error) {
+      // His place stands: he goes on from it when the database is back.
+      if (explainDatabaseError(error) === null) throw error;
+      await this.pause(POLL_MS);
+      return null;
+    }
+  }
+
+  /** Ends all subscriptions, and resolves when the log is read no more. */
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    this.wakeUp();
+    for (const subscriber of this.subscribers) subscriber.wake();
+    await this.running;
+  }
+
+  /** Makes sure that somebody reads the log. */
+  private follow(): void {
+    this.running ??= this.run();
+  }
+
+  private async run(): Promise<void> {
+    let told = '';
+    while (!this.stopping.signal.aborted) {
+      try {
+        await this.dispatch();
+        told = '';
+      } catch (error) {
+        // The database may be away for a while: the places stand, and nothing is missed.
+        const message = messageOf(error);
+        if (message !== told) this.warn(`The event log cannot be read: ${message}`);
+        told = message;
+        await this.pause(POLL_MS);
+      }
+      if (!this.isWoken) await this.pause(POLL_MS);
+      this.isWoken = false;
+    }
+  }
+
+  /** Hands out what is new in the log. */
+  private async dispatch(): Promise<void> {
+    const { reader, dialect } = this.database;
+    for (;;) {
+      const end = (this.end ??= await this.now());
+      // Read first, so that what is said to be new is of this log.
+      const current = await readEnd(reader);
+      if (current.epoch !== end.epoch || current.id < end.id) {
+        this.end = current;
+        for (const subscriber of this.subscribers)
+          if (subscriber.isLive) subscriber.push({ resync: BEGUN_ANEW, place: current });
+        return;
+      }
+      const events = await readNext(reader, end.id, PAGE);
+      const last = events.at(-1);
+      if (last === undefined) return;
+      const users = new Set([...this.subscribers].map(({ viewerId }) => viewerId));
+      const receivers = new Map<number, Set<string>>();
+      if (users.size > 0)
+        for (const { eventId, userId } of await findReceivers(
+          reader,
+          dialect,
+          events.filter(({ userId }) => userId === null).map(({ id }) => id),
+          [...users],
+        ))
+          receivers.set(eventId, (receivers.get(eventId) ?? new Set()).add(userId));
+      const { epoch } = end;
+      for (const event of events) {
+        const place = { epoch, id: event.id, at: event.at };
+        for (const subscriber of this.subscribers) {
+          if (!subscriber.isLive || event.id <= subscriber.place.id) continue;
+          const { viewerId } = subscriber;
+          // Who came while the receivers were looked up is asked for again by himself, from the log.
+          if (!users.has(viewerId)) subscriber.readLog();
+          else if (
+            event.userId === null
+              ? receivers.get(event.id)?.has(viewerId) === true
+              : event.userId === viewerId
+          )
+            subscriber.push({ event, place });
+        }
+      }
+      this.end = { epoch, id: last.id, at: last.at };
+      if (events.length < PAGE) return;
+    }
+  }
+
+  private async pause(ms: number): Promise<void> {
+    const { signal } = this.stopping;
+    if (signal.aborted) return;
+    const timer = new AbortController();
+    const woken = new Promise<void>((resolve) => {
+      this.wakeUp = resolve;
+    });
+    // Rejects when it is aborted, which is the end of the pause too.
+    const slept = sleep(ms, undefined, { signal: timer.signal, ref: false }).catch(() => undefined);
+    await Promise.race([woken, slept]);
+    timer.abort();
+  }
+}
+
+const BEGUN_ANEW =
+  'The event log was begun anew: the changeover was rolled back, or the database was restored.';
+
+/** One who listens. */
+class Subscriber {
+  isLive = false;
+  hasOverflowed = false;
+  hasLeft = false;
+  waiting: Delivery[] = [];
+  private awake: () => void = () => undefined;
+
+  constructor(
+    readonly viewerId: string,
+    /** Of what was handed over last. */
+    public place: Place,
+  ) {}
+
+  push(delivery: Delivery): void {
+    if (this.hasOverflowed) return;
+    if (this.waiting.length >= MOST_WAITING) this.hasOverflowed = true;
+    else this.waiting.push(delivery);
+    this.wake();
+  }
+
+  /** Goes on from his place in the log. */
+  readLog(): void {
+    this.isLive = false;
+    this.hasOverflowed = false;
+    this.waiting = [];
+    this.wake();
+  }
+
+  leave(): void {
+    this.hasLeft = true;
+    this.wake();
+  }
+
+  wake(): void {
+    this.awake();
+  }
+
+  more(): Promise<void> {
+    return new Promise((resolve) => {
+      this.awake = resolve;
+    });
+  }
+}

@@ -1,0 +1,345 @@
+import { createHash } from 'node:crypto';
+import type { LegacyMapping } from '../config/legacy-mapping.js';
+import type { Queryable } from '../database/database.js';
+import type { Dialect } from '../database/dialect.js';
+import type { Outcome } from '../database/grouped-writes.js';
+import { SegueError } from '../errors/segue-error.js';
+import { appendEvents } from '../events/event-log.js';
+import { globalId } from '../graphql/global-ids.js';
+import { STATUS_CODES } from './enhanced-message.entities.js';
+import type { OldSide, Sides } from './old-side.js';
+
+/** A message to be written, of a person that is signed in. */
+export interface MessageDraft {
+  readonly senderId: string;
+  readonly conversationId: string;
+  /** What its client calls it; null: each call makes a message. */
+  readonly clientId: string | null;
+  readonly text: string;
+  readonly kind: string;
+  readonly replyToId: string | null;
+}
+
+/** The message of a draft: made now, or by an earlier call with the same client id. */
+export interface WrittenMessage {
+  readonly messageId: string;
+  readonly isNew: boolean;
+}
+
+interface LockedConversation {
+  readonly id: string;
+  readonly kind: 'direct' | 'group';
+  readonly pairLow: string | null;
+  readonly pairHigh: string | null;
+  readonly groupId: string | null;
+  last: bigint;
+}
+
+/**
+ * Writes messages: the one path for all of them, whatever door they come through. One transaction holds the message, its
+ * mirror in the old table, the place of its conversation and its event.
+ *
+ * Takes the conversations' locks in the order of their ids, and that of the event log last.
+ */
+export class MessageWriter {
+  private readonly users: { readonly table: string; readonly id: string };
+
+  constructor(
+    private readonly dialect: Dialect,
+    { users }: LegacyMapping,
+    private readonly sides: Sides,
+  ) {
+    this.users = { table: dialect.name(users.table), id: dialect.name(users.columns.id) };
+  }
+
+  /** To be run in one transaction, which nothing follows. */
+  async write(
+    transaction: Queryable,
+    drafts: readonly MessageDraft[],
+  ): Promise<Outcome<WrittenMessage>[]> {
+    const conversations = await this.lock(transaction, drafts);
+    const oldSide = await this.sides.open(transaction);
+    const facts = await this.readFacts(transaction, drafts, conversations);
+    const ownIds = oldSide === null ? await this.takeIds(transaction, drafts.length) : [];
+    const outcomes: Outcome<WrittenMessage>[] = [];
+    const written: NewMessage[] = [];
+    let now = facts.now;
+    for (const draft of drafts) {
+      const earlier = draft.clientId === null ? undefined : facts.earlier.get(clientKey(draft));
+      if (earlier !== undefined) {
+        outcomes.push(retried(draft, earlier));
+        continue;
+      }
+      const conversation = conversations.get(draft.conversationId);
+      const refusal = refusalOf(draft, conversation, facts);
+      if (refusal !== null || conversation === undefined) {
+        outcomes.push({ refusal: refusal ?? notFound(draft.conversationId) });
+        continue;
+      }
+      // Later than all before it, whatever the clock says.
+      now = now > conversation.last ? now : conversation.last + 1n;
+      conversation.last = now;
+      const sentAt = String(now);
+      const id =
+        oldSide === null
+          ? takeFrom(ownIds)
+          : await this.addOldRow(transaction, oldSide, draft, conversation, sentAt);
+      const message = { id, hasOldRow: oldSide !== null, draft, sentAt };
+      now += 1n;
+      written.push(message);
+      outcomes.push({ result: { messageId: message.id, isNew: true } });
+      if (draft.clientId !== null)
+        facts.earlier.set(clientKey(draft), { id: message.id, digest: digestOf(draft) });
+    }
+    if (written.length > 0) await this.finish(transaction, written);
+    return outcomes;
+  }
+
+  private async lock(
+    transaction: Queryable,
+    drafts: readonly MessageDraft[],
+  ): Promise<Map<string, LockedConversation>> {
+    const rows = await transaction.all<Omit<LockedConversation, 'last'> & { last: string }>(
+      this.dialect.locked(
+        `SELECT CAST(c.id AS text) AS id, c.kind, CAST(c.pair_low AS text) AS "pairLow", CAST(c.pair_high AS text) AS "pairHigh",
+           CAST(c.legacy_group_id AS text) AS "groupId", CAST(c.last_position AS text) AS last
+         FROM conversations c WHERE c.id IN (${this.dialect.idsIn('ids')}) ORDER BY c.id`,
+      ),
+      { ids: JSON.stringify([...new Set(drafts.map(({ conversationId }) => conversationId))]) },
+    );
+    return new Map(rows.map((row) => [row.id, { ...row, last: BigInt(row.last) }]));
+  }
+
+  private async readFacts(
+    transaction: Queryable,
+    drafts: readonly MessageDraft[],
+    conversations: ReadonlyMap<string, LockedConversation>,
+  ): Promise<Facts> {
+    const { dialect } = this;
+    const ids = JSON.stringify([...conversations.keys()]);
+    const senders = JSON.stringify([...new Set(drafts.map(({ senderId }) => senderId))]);
+    const members = await transaction.all<{ conversationId: string; userId: string }>(
+      `SELECT CAST(p.conversation_id AS text) AS "conversationId", CAST(p.user_id AS text) AS "userId" FROM conversation_participants p
+       WHERE p.conversation_id IN (${dialect.idsIn('ids')}) AND p.user_id IN (${dialect.idsIn('senders')}) AND p.left_at IS NULL`,
+      { ids, senders },
+    );
+    const recipients = [...conversations.values()].flatMap(({ pairLow, pairHigh }) =>
+      pairLow === null || pairHigh === null ? [] : [pairLow, pairHigh],
+    );
+    const accounts =
+      recipients.length === 0
+        ? []
+        : await transaction.all<{ id: string }>(
+            `SELECT CAST(u.${this.users.id} AS text) AS id FROM ${this.users.table} u WHERE u.${this.users.id} IN (${dialect.idsIn('recipients')})`,
+            { recipients: JSON.stringify(recipients) },
+          );
+    const clientIds = drafts.flatMap(({ clientId }) => clientId ?? []);
+    const earlier =
+      clientIds.length === 0
+        ? []
+        : await transaction.all<{
+            id: string;
+            senderId: string;
+            clientId: string;
+            digest: string | null;
+          }>(
+            `SELECT CAST(e.id AS text) AS id, CAST(e.sender_id AS text) AS "senderId", e.client_id AS "clientId", e.client_digest AS digest
+             FROM enhanced_messages e
+             WHERE e.sender_id IN (${dialect.idsIn('senders')}) AND e.client_id IN (${dialect.textsIn('clientIds')}) AND e.client_id IS NOT NULL`,
+            { senders, clientIds: JSON.stringify(clientIds) },
+          );
+    const replies = drafts.flatMap(({ replyToId }) => replyToId ?? []);
+    const targets =
+      replies.length === 0
+        ? []
+        : await transaction.all<{ id: string; conversationId: string; userId: string }>(
+            `SELECT CAST(e.id AS text) AS id, CAST(e.conversation_id AS text) AS "conversationId", CAST(p.user_id AS text) AS "userId"
+             FROM enhanced_messages e JOIN conversation_participants p ON p.conversation_id = e.conversation_id
+             WHERE e.id IN (${dialect.idsIn('replies')}) AND e.removed_at IS NULL AND p.user_id IN (${dialect.idsIn('senders')})
+               AND (p.visible_from IS NULL OR e.position > p.visible_from)`,
+            { replies: JSON.stringify(replies), senders },
+          );
+    const [clock] = await transaction.all<{ now: string }>(
+      `SELECT CAST(${dialect.now} AS text) AS now`,
+    );
+    return {
+      members: new Set(members.map(({ conversationId, userId }) => `${conversationId} ${userId}`)),
+      accounts: new Set(accounts.map(({ id }) => id)),
+      earlier: new Map(
+        earlier.map(({ id, digest, ...key }) => [clientKey(key), { id, digest: digest ?? '' }]),
+      ),
+      targets: new Set(
+        targets.map(({ id, conversationId, userId }) => `${id} ${conversationId} ${userId}`),
+      ),
+      now: BigInt(clock?.now ?? 0),
+    };
+  }
+
+  private async takeIds(transaction: Queryable, count: number): Promise<string[]> {
+    const rows = await transaction.all<{ id: string }>(this.dialect.newMessageIds, { count });
+    return rows.map(({ id }) => id);
+  }
+
+  /** Writes the mirror of a message; returns its id, which is the message's too. */
+  private async addOldRow(
+    transaction: Queryable,
+    oldSide: OldSide,
+    { senderId, conversationId, text, kind }: MessageDraft,
+    conversation: LockedConversation,
+    sentAt: string,
+  ): Promise<string> {
+    const { pairLow, pairHigh, groupId } = conversation;
+    const isGroup = conversation.kind === 'group';
+    const id = await oldSide.addMessage(transaction, {
+      senderId,
+      recipientId: isGroup ? null : senderId === pairLow ? pairHigh : pairLow,
+      groupId: isGroup ? groupId : null,
+      conversationId,
+      text,
+      kind,
+      sentAt,
+    });
+    // The old app deleted the newest row, and its number was given out again: what is left of that one makes way.
+    await transaction.run(
+      'DELETE FROM enhanced_messages WHERE id = CAST(:id AS bigint) AND removed_at IS NOT NULL',
+      { id },
+    );
+    return id;
+  }
+
+  /** The rows of our own, all at once, and last of all the events. */
+  private async finish(transaction: Queryable, written: readonly NewMessage[]): Promise<void> {
+    const parameters: Record<string, string | null> = {};
+    const rows = written.map(({ id, hasOldRow, draft, sentAt }, n) => {
+      const values = {
+        id,
+        legacyId: hasOldRow ? id : null,
+        sentAt,
+        conversationId: draft.conversationId,
+        senderId: draft.senderId,
+        replyToId: draft.replyToId,
+        clientId: draft.clientId,
+        digest: draft.clientId === null ? null : digestOf(draft),
+        kind: draft.kind,
+        text: draft.text,
+      };
+      for (const [name, value] of Object.entries(values)) parameters[name + String(n)] = value;
+      const number = (name: keyof typeof values): string => `CAST(:${name}${n} AS bigint)`;
+      const text = (name: keyof typeof values): string => `CAST(:${name}${n} AS text)`;
+      return `(${number('id')}, ${number('conversationId')}, ${number('senderId')}, ${number('legacyId')}, ${text('clientId')}, ${text('digest')},
+        ${text('kind')}, ${text('text')}, ${number('sentAt')}, ${number('sentAt')}, ${STATUS_CODES.sent}, true, ${number('replyToId')})`;
+    });
+    await transaction.run(
+      `INSERT INTO enhanced_messages (id, conversation_id, sender_id, legacy_message_id, client_id, client_digest, kind, text, sent_at, position, status, made_here, reply_to_id)
+       VALUES ${rows.join(', ')}`,
+      parameters,
+    );
+    const last = new Map(written.map(({ draft, sentAt }) => [draft.conversationId, sentAt]));
+    for (const [id, position] of last)
+      await transaction.run(
+        'UPDATE conversations SET last_position = CAST(:position AS bigint) WHERE id = CAST(:id AS bigint)',
+        { id, position },
+      );
+    // What the old group queries ask for: who has written.
+    const writers = new Map(written.map(({ draft }) => [memberKey(draft), draft]));
+    for (const { conversationId, senderId } of writers.values())
+      await transaction.run(
+        `UPDATE conversation_participants SET has_written = true
+         WHERE conversation_id = CAST(:conversationId AS bigint) AND user_id = CAST(:senderId AS bigint) AND NOT has_written`,
+        { conversationId, senderId },
+      );
+    await appendEvents(
+      transaction,
+      this.dialect,
+      written.map(({ id, draft }) => ({
+        kind: 'MessageAdded',
+        conversationId: draft.conversationId,
+        messageId: id,
+      })),
+    );
+  }
+}
+
+interface NewMessage {
+  /** The old row's, where it has one. */
+  readonly id: string;
+  readonly hasOldRow: boolean;
+  readonly draft: MessageDraft;
+  readonly sentAt: string;
+}
+
+/** What the rules ask of some drafts. */
+interface Facts {
+  /** `conversation user`, of those who are members now. */
+  readonly members: ReadonlySet<string>;
+  readonly accounts: ReadonlySet<string>;
+  /** By sender and client id. */
+  readonly earlier: Map<string, { id: string; digest: string }>;
+  /** `message conversation user`: what he may answer. */
+  readonly targets: ReadonlySet<string>;
+  readonly now: bigint;
+}
+
+function takeFrom(ids: string[]): string {
+  const id = ids.shift();
+  if (id === undefined) throw new Error('The database gave too few ids for messages');
+  return id;
+}
+
+function memberKey({ conversationId, senderId }: MessageDraft): string {
+  return `${conversationId} ${senderId}`;
+}
+
+function clientKey({ senderId, clientId }: Pick<MessageDraft, 'senderId' | 'clientId'>): string {
+  return `${senderId} ${clientId ?? ''}`;
+}
+
+/** What was sent, so that a retry can be told from another message for ever, whatever becomes of the first one's text. */
+function digestOf({ conversationId, text, kind, replyToId }: MessageDraft): string {
+  return createHash('sha256')
+    .update(JSON.stringify([conversationId, kind, replyToId, text]))
+    .digest('base64url');
+}
+
+function retried(
+  draft: MessageDraft,
+  earlier: { id: string; digest: string },
+): Outcome<WrittenMessage> {
+  if (earlier.digest === digestOf(draft))
+    return { result: { messageId: earlier.id, isNew: false } };
+  return {
+    refusal: new SegueError(
+      'IDEMPOTENCY_CONFLICT',
+      `clientId ${JSON.stringify(draft.clientId)} was used for ${globalId('Message', earlier.id)}, which says something else: give each message an id of its own, and a retry the same content.`,
+    ),
+  };
+}
+
+function refusalOf(
+  draft: MessageDraft,
+  conversation: LockedConversation | undefined,
+  { members, accounts, targets }: Facts,
+): SegueError | null {
+  const { conversationId, senderId, replyToId } = draft;
+  if (conversation === undefined || !members.has(memberKey(draft))) return notFound(conversationId);
+  const { kind, pairLow, pairHigh } = conversation;
+  const recipient = senderId === pairLow ? pairHigh : pairLow;
+  if (kind === 'direct' && !accounts.has(recipient ?? ''))
+    return new SegueError(
+      'RECIPIENT_GONE',
+      `${globalId('Conversation', conversationId)}: the other account does not exist any more. What was written stays readable.`,
+    );
+  if (replyToId !== null && !targets.has(`${replyToId} ${conversationId} ${senderId}`))
+    return new SegueError(
+      'NOT_FOUND',
+      `replyToId ${globalId('Message', replyToId)} is no message of ${globalId('Conversation', conversationId)} that you may see.`,
+    );
+  return null;
+}
+
+function notFound(conversationId: string): SegueError {
+  return new SegueError(
+    'NOT_FOUND',
+    `There is no conversation ${globalId('Conversation', conversationId)}, or you are no member of it.`,
+  );
+}

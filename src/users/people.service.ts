@@ -1,0 +1,139 @@
+import { Injectable } from '@nestjs/common';
+import type { LegacyMapping } from '../config/legacy-mapping.js';
+import type { Database } from '../database/database.js';
+import { quoted } from '../database/old-table.js';
+import { globalId } from '../graphql/global-ids.js';
+import type { Batch } from '../graphql/loaders.js';
+import { instantToDate } from '../graphql/scalars.js';
+import type { PhoneNumbers } from './phone-numbers.js';
+import type { User } from './user.type.js';
+
+/** Whether one person may see the phone number of another one. */
+interface PhoneQuestion {
+  readonly viewerId: string;
+  readonly user: User;
+}
+
+interface Row {
+  readonly id: string;
+  readonly name: string | null;
+  readonly username: string | null;
+  readonly phone: string | null;
+  readonly avatar: string | null;
+  readonly bio: string | null;
+  readonly isVerified: unknown;
+  readonly createdAt: string | null;
+}
+
+/** Shows people, many at a time: each batch is one statement, however many they are. */
+@Injectable()
+export class PeopleService {
+  private readonly rows: string;
+  private readonly contactsOf: string;
+
+  constructor(
+    private readonly database: Database,
+    mapping: LegacyMapping,
+    private readonly phones: PhoneNumbers,
+  ) {
+    const { dialect } = database;
+    const u = quoted(dialect, mapping.users.columns);
+    this.rows = `SELECT CAST(${u.id} AS text) AS id, CAST(${u.name} AS text) AS name, CAST(${u.username} AS text) AS username,
+        CAST(${u.phone} AS text) AS phone, CAST(${u.avatar} AS text) AS avatar, CAST(${u.bio} AS text) AS bio,
+        ${u.isVerified} AS "isVerified", CAST(${dialect.instantOf(u.createdAt)} AS text) AS "createdAt"
+      FROM ${dialect.name(mapping.users.table)} WHERE ${u.id} IN (${dialect.idsIn('ids')})`;
+    const c = quoted(dialect, mapping.contacts.columns);
+    const digits = withoutSeparators(`CAST(${c.phone} AS text)`);
+    this.contactsOf = `SELECT CAST(${c.contactUserId} AS text) AS "userId", ${digits} AS phone
+      FROM ${dialect.name(mapping.contacts.table)} WHERE ${c.ownerId} = CAST(:viewerId AS bigint)
+        AND (${c.contactUserId} IN (${dialect.idsIn('ids')}) OR ${digits} IN (${dialect.textsIn('forms')}))`;
+  }
+
+  /** The person of a key; null for one who does not exist. For `Loaders.of`. */
+  readonly byKey: Batch<string, User | null> = async (keys) => {
+    const rows = await this.database.reader.all<Row>(this.rows, { ids: JSON.stringify(keys) });
+    const found = new Map(rows.map((row) => [row.id, userOf(row)]));
+    return keys.map((key) => found.get(key) ?? null);
+  };
+
+  /**
+   * The phone number of a person as somebody may see it: his own, and that of people whom he has in his contacts, by
+   * account or by number; null for any other. For `Loaders.of`.
+   */
+  readonly phoneFor: Batch<PhoneQuestion, string | null> = async (questions) => {
+    const viewers = new Set(questions.map(({ viewerId }) => viewerId));
+    const known = new Map<string, Set<string>>();
+    for (const viewerId of viewers) {
+      const asked = questions.filter((question) => question.viewerId === viewerId);
+      known.set(
+        viewerId,
+        await this.knownTo(
+          viewerId,
+          asked.map(({ user }) => user),
+        ),
+      );
+    }
+    return questions.map(({ viewerId, user }) =>
+      known.get(viewerId)?.has(user.key) === true ? user.ownPhone : null,
+    );
+  };
+
+  /** The keys of those of these people whose number somebody has. */
+  private async knownTo(viewerId: string, users: readonly User[]): Promise<Set<string>> {
+    const formsOf = new Map(
+      users.map(({ key, ownPhone }) => [
+        key,
+        ownPhone === null ? [] : this.phones.read(ownPhone).forms,
+      ]),
+    );
+    const others = [...formsOf.keys()].filter((key) => key !== viewerId);
+    const rows =
+      others.length === 0
+        ? []
+        : await this.database.reader.all<{ userId: string | null; phone: string | null }>(
+            this.contactsOf,
+            {
+              viewerId,
+              ids: JSON.stringify(others),
+              forms: JSON.stringify([...new Set([...formsOf.values()].flat())]),
+            },
+          );
+    const ids = new Set(rows.map(({ userId }) => userId));
+    const phones = new Set(rows.map(({ phone }) => phone));
+    const isKnown = (key: string): boolean =>
+      ids.has(key) || (formsOf.get(key) ?? []).some((form) => phones.has(form));
+    return new Set([viewerId, ...others.filter(isKnown)]);
+  }
+}
+
+function userOf(row: Row): User {
+  return {
+    id: globalId('User', row.id),
+    username: unlessBlank(row.username),
+    avatarUrl: unlessBlank(row.avatar),
+    bio: unlessBlank(row.bio),
+    isVerified: isTrue(row.isVerified),
+    createdAt: instantToDate(row.createdAt ?? 0),
+    key: row.id,
+    ownName: unlessBlank(row.name),
+    ownPhone: unlessBlank(row.phone),
+  };
+}
+
+/** A blank in an old row means nothing. */
+function unlessBlank(text: string | null): string | null {
+  return text === null || text.trim() === '' ? null : text;
+}
+
+/** SQLite takes any value into a column of flags. */
+function isTrue(value: unknown): boolean {
+  return /^(1|t|true|yes)$/i.test(String(value));
+}
+
+/** People write numbers in many ways into their address books. */
+function withoutSeparators(text: string): string {
+  return [' ', '(', ')', '.', '-', '/'].reduce(
+    (stripped, separator) => `replace(${stripped}, '${separator}', '')`,
+    text,
+  );
+}

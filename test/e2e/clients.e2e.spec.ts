@@ -1,0 +1,411 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { beforeAll, describe, expect, it } from '@jest/globals';
+import { type Client, createClient } from 'graphql-ws';
+import { WebSocket } from 'ws';
+import { issueToken } from '../../src/auth/tokens.service.js';
+import type { DatabaseLocation } from '../../src/config/config.js';
+import { asOldApp, atTheEnd, ENGINES, open, urlOf } from '../helpers/databases.js';
+import { Heard } from '../helpers/heard.js';
+import { legacyDatabase, migrate } from '../helpers/legacy.js';
+import { ask, serve } from '../helpers/programs.js';
+import { codeFor, SECRET, signInOn } from '../helpers/sign-in.js';
+
+type Told = Readonly<Record<string, unknown>>;
+
+const EVENTS = `subscription E($after: String) { events(after: $after) {
+  __typename cursor
+  ... on MessageAdded { message { id text conversation { id } } }
+  ... on MessageChanged { message { id text status } }
+  ... on MessageRemoved { messageId }
+  ... on ConversationLeft { conversationId }
+  ... on ConversationChanged { conversation { id } }
+} }`;
+
+describe.each(ENGINES)('clients of a server on %s', (engine) => {
+  let location: DatabaseLocation;
+  let url: string;
+  let child: ChildProcess;
+  let environment: Record<string, string>;
+  let sent = 0;
+
+  beforeAll(async () => {
+    const legacy = await legacyDatabase(engine, { messages: 200 });
+    ({ location } = legacy);
+    await migrate(legacy.database);
+    await legacy.database.close();
+    environment = { DATABASE_URL: urlOf(location), JWT_SECRET: SECRET };
+    ({ url, child } = await serve(environment));
+  });
+
+  const tokenOf = (id: number): Promise<string> =>
+    issueToken({ id: String(id), phone: `080${String(id).padStart(8, '0')}` }, SECRET);
+
+  const get = async <Data>(
+    viewer: number,
+    query: string,
+    variables: Record<string, unknown> = {},
+  ): Promise<Data> => {
+    const { data, errors } = await ask(url, await tokenOf(viewer), query, variables);
+    if (errors !== undefined) throw new Error(`${JSON.stringify(errors)}: ${query}`);
+    return data as Data;
+  };
+
+  const send = async (viewer: number, conversationId: string, text: string): Promise<string> => {
+    sent += 1;
+    const input = { conversationId, text, clientId: `client ${sent}` };
+    const { sendMessage } = await get<{ sendMessage: { id: string } }>(
+      viewer,
+      'mutation S($input: SendMessageInput!) { sendMessage(input: $input) { id } }',
+      { input },
+    );
+    return sendMessage.id;
+  };
+
+  const group = async (...others: number[]): Promise<string> => {
+    const { createGroup } = await get<{ createGroup: { id: string } }>(
+      1,
+      'mutation G($input: CreateGroupInput!) { createGroup(input: $input) { id } }',
+      { input: { name: 'Group', participantIds: others.map((id) => `usr_${id}`) } },
+    );
+    return createGroup.id;
+  };
+
+  const cursorOf = async (viewer: number): Promise<string> =>
+    (await get<{ eventCursor: string }>(viewer, '{ eventCursor }')).eventCursor;
+
+  /** A client of graphql-ws that comes back, however often it is cut off. */
+  const connect = (token: string): Client => {
+    const client = createClient({
+      url: `${url.replace('http', 'ws')}/graphql`,
+      webSocketImpl: WebSocket,
+      connectionParams: { authorization: `Bearer ${token}` },
+      retryAttempts: Number.POSITIVE_INFINITY,
+      retryWait: () => sleep(50),
+      shouldRetry: () => true,
+    });
+    atTheEnd(async () => {
+      await client.dispose();
+    });
+    return client;
+  };
+
+  /** Follows the events of a person as docs/protocol.md says: with the cursor of the last one, whenever it connects. */
+  const follow = (client: Client, after: string | null): Heard<Told> => {
+    const heard = new Heard<Told>();
+    const payload = { query: EVENTS, variables: { after } };
+    client.subscribe<{ events: Told }>(payload, {
+      next: ({ data, errors }) => {
+        const event = data?.events;
+        if (event === undefined) {
+          heard.fail(errors);
+          return;
+        }
+        heard.add(event);
+        payload.variables.after = String(event.cursor);
+      },
+      error: (error) => {
+        heard.fail(error);
+      },
+      complete: () => undefined,
+    });
+    return heard;
+  };
+
+  /** Subscribes to one field, and waits until it is certain that nothing is missed from here on. */
+  const listen = async <Item>(
+    client: Client,
+    query: string,
+    ping: () => Promise<unknown>,
+    isPing: (item: Item) => boolean,
+  ): Promise<Heard<Item>> => {
+    const heard = new Heard<Item>();
+    client.subscribe<Record<string, Item>>(
+      { query },
+      {
+        next: ({ data, errors }) => {
+          const [item] = Object.values(data ?? {});
+          if (item === undefined) heard.fail(errors);
+          else heard.add(item);
+        },
+        error: (error) => {
+          heard.fail(error);
+        },
+        complete: () => undefined,
+      },
+    );
+    const hasBegun = (items: readonly Item[]): boolean => items.some(isPing);
+    while (!hasBegun(heard.items)) {
+      await ping();
+      await Promise.race([heard.until(hasBegun), sleep(200)]);
+    }
+    return heard;
+  };
+
+  const texts = (events: readonly Told[]): unknown[] =>
+    events
+      .filter(({ __typename }) => __typename === 'MessageAdded')
+      .map(({ message }) => (message as { text: string }).text);
+  const has =
+    (text: string) =>
+    (events: readonly Told[]): boolean =>
+      texts(events).includes(text);
+
+  it('get each event once and in order, however often the connection is cut', async () => {
+    const conversation = await group(2);
+    const client = connect(await tokenOf(2));
+    const heard = follow(client, await cursorOf(2));
+    const said: string[] = [];
+    const say = async (text: string): Promise<void> => {
+      said.push(text);
+      await send(1, conversation, text);
+    };
+    for (let n = 0; n < 40; n += 1) {
+      await say(`message ${n}`);
+      // In the middle of what it is being told.
+      if (n % 10 === 5) client.terminate();
+    }
+    await heard.until(has('message 20'));
+    // And by the server, which ends and comes back; the old app goes on writing meanwhile.
+    const { port } = new URL(url);
+    const gone = once(child, 'exit');
+    child.kill('SIGTERM');
+    await gone;
+    await asOldApp(
+      location,
+      `INSERT INTO messages (sender_id, recipient_id, content, type, status, created_at)
+       VALUES (1, 2, 'while it was away', 'text', 'sent', CURRENT_TIMESTAMP)`,
+    );
+    ({ url, child } = await serve({ ...environment, PORT: port }));
+    await heard.until(has('while it was away'));
+    said.push('while it was away');
+    await say('the last one');
+    await heard.until(has('the last one'));
+    expect(texts(heard.items)).toEqual(said);
+    const cursors = heard.items.map(({ cursor }) => cursor);
+    expect(new Set(cursors).size).toBe(cursors.length);
+    // As long as there is a server to take leave of.
+    await client.dispose();
+  });
+
+  it('hear nothing of a conversation any more from when they are removed, on a subscription that is open', async () => {
+    const conversation = await group(2, 3);
+    const own = await group(3);
+    const heard = follow(connect(await tokenOf(3)), await cursorOf(3));
+    await send(1, conversation, 'before');
+    await heard.until(has('before'));
+    await get(
+      1,
+      'mutation R($c: ID!) { removeParticipant(conversationId: $c, userId: "usr_3") { id } }',
+      {
+        c: conversation,
+      },
+    );
+    await send(2, conversation, 'after');
+    await get(1, 'mutation U($c: ID!) { updateGroup(id: $c, input: { name: "Other" }) { id } }', {
+      c: conversation,
+    });
+    await send(1, own, 'elsewhere');
+    await heard.until(has('elsewhere'));
+    expect(heard.items.map(({ __typename }) => __typename)).toEqual([
+      'MessageAdded',
+      'ConversationLeft',
+      'MessageAdded',
+    ]);
+    expect(heard.items[1]).toMatchObject({ conversationId: conversation });
+  });
+
+  it('hear of what old clients and raw SQL write, and old clients of what new ones do', async () => {
+    const heard = follow(connect(await tokenOf(2)), await cursorOf(2));
+    const createMessage = (content: string): Promise<unknown> =>
+      get(
+        1,
+        'mutation C($content: String!) { createMessage(senderId: 1, recipientId: 2, content: $content) { id } }',
+        { content },
+      );
+    const old = await listen<{ content: string }>(
+      connect(await tokenOf(2)),
+      'subscription { newMessage(userId: 2) { id content sender_id } }',
+      () => createMessage('ping'),
+      ({ content }) => content === 'ping',
+    );
+    await createMessage('by an old client');
+    await asOldApp(
+      location,
+      `INSERT INTO messages (sender_id, recipient_id, content, type, status, created_at)
+       VALUES (1, 2, 'by raw SQL', 'text', 'sent', CURRENT_TIMESTAMP)`,
+    );
+    await heard.until(has('by raw SQL'));
+    const { startDirectConversation } = await get<{ startDirectConversation: { id: string } }>(
+      1,
+      'mutation { startDirectConversation(userId: "usr_2") { id } }',
+    );
+    await send(1, startDirectConversation.id, 'by a new client');
+    await heard.until(has('by a new client'));
+    await old.until((items) => items.some(({ content }) => content === 'by a new client'));
+    const said = ['by an old client', 'by raw SQL', 'by a new client'];
+    expect(texts(heard.items).filter((text) => text !== 'ping')).toEqual(said);
+    expect(old.items.map(({ content }) => content).filter((text) => text !== 'ping')).toEqual(said);
+  });
+
+  /** A connection that speaks the protocol by hand. */
+  const raw = async (
+    parameters: Told,
+  ): Promise<{ socket: WebSocket; closed: Promise<number>; said: Heard<Told> }> => {
+    const socket = new WebSocket(`${url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
+    atTheEnd(() => {
+      socket.terminate();
+      return Promise.resolve();
+    });
+    const said = new Heard<Told>();
+    socket.on('message', (data: Buffer) => {
+      said.add(JSON.parse(data.toString()) as Told);
+    });
+    // A broken connection is closed too.
+    socket.on('error', () => undefined);
+    const closed = new Promise<number>((resolve) => {
+      socket.once('close', resolve);
+    });
+    await once(socket, 'open');
+    socket.send(JSON.stringify({ type: 'connection_init', payload: parameters }));
+    return { socket, closed, said };
+  };
+
+  it('are refused without a token, and sent away when their session ends', async () => {
+    expect(await (await raw({ authorization: 'Bearer nonsense' })).closed).toBe(4403);
+    // Who says nothing may sign in, and is told nothing.
+    const anonymous = await raw({});
+    await anonymous.said.until((messages) =>
+      messages.some(({ type }) => type === 'connection_ack'),
+    );
+    anonymous.socket.send(
+      JSON.stringify({ id: '1', type: 'subscribe', payload: { query: EVENTS } }),
+    );
+    await anonymous.said.until((messages) => messages.some(({ type }) => type === 'error'));
+    expect(JSON.stringify(anonymous.said.items)).toContain('UNAUTHENTICATED');
+    const database = await open(location);
+    const parts = signInOn(database);
+    const phone = '08000000004';
+    const { account, refresh } = await parts.signIn.verify(
+      phone,
+      await codeFor(parts, phone),
+      null,
+    );
+    const token = await parts.tokens.issueFor(account, refresh.sessionId);
+    const { closed, said } = await raw({ authorization: `Bearer ${token}` });
+    await said.until((messages) => messages.some(({ type }) => type === 'connection_ack'));
+    expect((await ask(url, token, 'mutation { signOut { signedOut } }')).data).toEqual({
+      signOut: { signedOut: true },
+    });
+    expect(await closed).toBe(4403);
+  });
+
+  it('that do not read are dropped, hold nobody up, and miss nothing when they come back', async () => {
+    const { startDirectConversation } = await get<{ startDirectConversation: { id: string } }>(
+      1,
+      'mutation { startDirectConversation(userId: "usr_3") { id } }',
+    );
+    const conversation = startDirectConversation.id;
+    const after = await cursorOf(3);
+    const { socket, closed, said } = await raw({
+      authorization: `Bearer ${await tokenOf(3)}`,
+    });
+    await said.until((messages) => messages.length === 1);
+    socket.send(
+      JSON.stringify({
+        id: '1',
+        type: 'subscribe',
+        payload: { query: EVENTS, variables: { after } },
+      }),
+    );
+    await send(1, conversation, 'the first one');
+    await said.until((messages) => messages.length === 2);
+    socket.pause();
+    const other = follow(connect(await tokenOf(1)), await cursorOf(1));
+    // More than what the system's buffers take.
+    const text = (n: number): string => `${n} ${'x'.repeat(60_000)}`;
+    const MESSAGES = 300;
+    const rows = Array.from(
+      { length: MESSAGES },
+      (_, n) => `(1, 3, '${text(n)}', 'text', 'sent', CURRENT_TIMESTAMP)`,
+    );
+    const statements: string[] = [];
+    while (rows.length > 0)
+      statements.push(
+        `INSERT INTO messages (sender_id, recipient_id, content, type, status, created_at) VALUES ${rows.splice(0, 10).join(', ')}`,
+      );
+    // At once, as an import does.
+    await asOldApp(location, 'BEGIN', ...statements, 'COMMIT');
+    await other.until((events) => texts(events).length === MESSAGES);
+    expect(texts(other.items)).toEqual(Array.from({ length: MESSAGES }, (_, n) => text(n)));
+    // Who does not read does not see that he is cut off, but cannot write any more.
+    while (socket.readyState !== WebSocket.CLOSED) {
+      if (socket.readyState === WebSocket.OPEN) socket.ping();
+      await Promise.race([closed, sleep(100)]);
+    }
+    const seen = said.items.flatMap(({ payload }) => {
+      const { data } = (payload ?? {}) as { data?: { events: Told } };
+      return data === undefined ? [] : [data.events];
+    });
+    const rest = follow(connect(await tokenOf(3)), String(seen.at(-1)?.cursor));
+    await rest.until((events) => seen.length + events.length > MESSAGES);
+    await send(1, conversation, 'the last one');
+    await rest.until(has('the last one'));
+    await other.until(has('the last one'));
+    expect(texts([...seen, ...rest.items])).toEqual(['the first one', ...texts(other.items)]);
+  }, 600_000);
+});
+
+describe.each(ENGINES)('clients of a server before a changeover, on %s', (engine) => {
+  it('hear of new rows by the old API, and are told that the new one does not answer yet', async () => {
+    const { location, database } = await legacyDatabase(engine, { messages: 20 });
+    await database.close();
+    const { url } = await serve({ DATABASE_URL: urlOf(location), JWT_SECRET: SECRET });
+    const token = await issueToken({ id: '2', phone: '08000000002' }, SECRET);
+    const sender = await issueToken({ id: '1', phone: '08000000001' }, SECRET);
+    const refused = await ask(
+      url,
+      sender,
+      'mutation { sendMessage(input: { conversationId: "conv_1", clientId: "a", text: "x" }) { id } }',
+    );
+    expect(refused.errors?.[0]?.extensions.code).toBe('NOT_EXPANDED');
+
+    const client = createClient({
+      url: `${url.replace('http', 'ws')}/graphql`,
+      webSocketImpl: WebSocket,
+      connectionParams: { authorization: `Bearer ${token}` },
+    });
+    atTheEnd(async () => {
+      await client.dispose();
+    });
+    const heard = new Heard<string>();
+    client.subscribe<{ newMessage: { content: string } }>(
+      { query: 'subscription { newMessage(userId: 2) { content } }' },
+      {
+        next: ({ data }) => {
+          heard.add(data?.newMessage.content ?? 'nothing');
+        },
+        error: (error) => {
+          heard.fail(error);
+        },
+        complete: () => undefined,
+      },
+    );
+    // It begins when it is asked for, which nobody is told: so there are several.
+    let n = 0;
+    while (heard.items.length < 3) {
+      n += 1;
+      await ask(
+        url,
+        sender,
+        'mutation C($content: String!) { createMessage(senderId: 1, recipientId: 2, content: $content) { id } }',
+        { content: `row ${n}` },
+      );
+      await Promise.race([heard.until((items) => items.length >= 3), sleep(200)]);
+    }
+    const [first = ''] = heard.items;
+    const from = Number(first.split(' ')[1]);
+    expect(heard.items).toEqual(heard.items.map((_, place) => `row ${from + place}`));
+  });
+});

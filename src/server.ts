@@ -107,8 +107,9 @@ export async function startServer(
     return {
       url,
       close: async () => {
-        await hub.stop();
+        // Before the events end: who is told that his subscription is complete does not come back.
         await door.close();
+        await hub.stop();
         await app.close();
         await chores.stop();
         await keeper?.stop();

@@ -1,7 +1,13 @@
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { Logger } from '@nestjs/common';
-import { GraphQLError, type GraphQLSchema } from 'graphql';
+import {
+  type DocumentNode,
+  getOperationAST,
+  GraphQLError,
+  type GraphQLSchema,
+  OperationTypeNode,
+} from 'graphql';
 import { CloseCode } from 'graphql-ws';
 import { useServer } from 'graphql-ws/use/ws';
 import { type WebSocket, WebSocketServer } from 'ws';
@@ -19,6 +25,9 @@ const LOOK_MS = 5_000;
 /** For how many looks a connection may take nothing of what waits for it before it is cut. */
 const STALLED_LOOKS = 3;
 
+/** How long those who are sent away may take to answer before they are cut, in ms. */
+const LEAVE_MS = 5_000;
+
 /** "Try again later": clients of graphql-ws come back, and go on from their cursor. */
 const TRY_AGAIN = 1013;
 const GOING_AWAY = 1012;
@@ -32,8 +41,8 @@ export interface WebSocketDoor {
  * Serves GraphQL on WebSockets at `/graphql` (graphql-transport-ws): subscriptions, queries and mutations. Who connects
  * says who he is by `connectionParams.authorization`, or by his browser's cookie; who says nothing may sign in.
  *
- * A connection whose session ends is closed with 4403; one that reads nothing for 15 s although something waits, with
- * 1013: until then what waits for it is one event a subscription.
+ * A connection whose session ends is closed with 4403; with 1013 one that reads nothing for 15 s although something
+ * waits (until then what waits for it is one event a subscription), and one whose event could not be read.
  */
 export function serveWebSocket(
   server: Server,
@@ -75,13 +84,15 @@ export function serveWebSocket(
           unknown
         >,
       onError: (_context, _id, _payload, errors) => errors.map(presentError),
-      onNext: (_context, _id, _payload, _args, result) =>
-        result.errors === undefined
-          ? undefined
-          : {
-              data: result.data ?? null,
-              errors: result.errors.map(presentError),
-            },
+      onNext: ({ extra: { socket } }, _id, _payload, { document, operationName }, result) => {
+        if (result.errors === undefined) return undefined;
+        const errors = result.errors.map(presentError);
+        const isUnavailable = errors.some(({ extensions }) => extensions?.code === 'UNAVAILABLE');
+        // An event that is told without its content is lost to who goes on behind it: he has to come back for it.
+        if (isUnavailable && isSubscription(document, operationName))
+          socket.close(TRY_AGAIN, 'The database is away: come back, and go on from your cursor');
+        return { data: result.data ?? null, errors };
+      },
     },
     sockets,
   );
@@ -105,7 +116,11 @@ export function serveWebSocket(
       clearInterval(timer);
       server.off('upgrade', onUpgrade);
       for (const socket of sockets.clients) socket.close(GOING_AWAY, 'The server ends: come back');
+      const late = setTimeout(() => {
+        for (const socket of sockets.clients) socket.terminate();
+      }, LEAVE_MS);
       await disposable.dispose();
+      clearTimeout(late);
     },
   };
 }
@@ -130,6 +145,10 @@ function authorizationIn(parameters: unknown): string | undefined {
 
 function isNamed({ authorization, headers }: GraphQLContext): boolean {
   return authorization !== undefined || findCookie(headers, ACCESS_COOKIE) !== undefined;
+}
+
+function isSubscription(document: DocumentNode, operationName: string | null | undefined): boolean {
+  return getOperationAST(document, operationName)?.operation === OperationTypeNode.SUBSCRIPTION;
 }
 
 /** The same form as over HTTP. */

@@ -6,7 +6,7 @@ import { type Client, createClient } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { issueToken } from '../../src/auth/tokens.service.js';
 import type { DatabaseLocation } from '../../src/config/config.js';
-import { asOldApp, atTheEnd, ENGINES, open, urlOf } from '../helpers/databases.js';
+import { asOldApp, atTheEnd, ENGINES, onServer, open, urlOf } from '../helpers/databases.js';
 import { Heard } from '../helpers/heard.js';
 import { legacyDatabase, migrate } from '../helpers/legacy.js';
 import { ask, serve } from '../helpers/programs.js';
@@ -169,9 +169,15 @@ describe.each(ENGINES)('clients of a server on %s', (engine) => {
     await heard.until(has('message 20'));
     // And by the server, which ends and comes back; the old app goes on writing meanwhile.
     const { port } = new URL(url);
+    const others = await Promise.all(Array.from({ length: 8 }, () => subscribed()));
     const gone = once(child, 'exit');
     child.kill('SIGTERM');
     await gone;
+    for (const { closed, said: told } of others) {
+      expect(await closed).toBe(1012);
+      // One that is complete is not begun again.
+      expect(told.items.map(({ type }) => type)).not.toContain('complete');
+    }
     await asOldApp(
       location,
       `INSERT INTO messages (sender_id, recipient_id, content, type, status, created_at)
@@ -188,6 +194,42 @@ describe.each(ENGINES)('clients of a server on %s', (engine) => {
     // As long as there is a server to take leave of.
     await client.dispose();
   });
+
+  if (engine === 'postgres')
+    it('get no event without its content when the database ends connections, and miss none', async () => {
+      const conversation = await group(2);
+      const heard = follow(connect(await tokenOf(2)), await cursorOf(2));
+      const { pathname } = new URL(urlOf(location));
+      const token = await tokenOf(1);
+      let isOver = false;
+      const torment = async (): Promise<void> => {
+        while (!isOver) {
+          await onServer(
+            `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${pathname.slice(1)}' AND application_name = 'segue'`,
+          );
+          await sleep(150);
+        }
+      };
+      const tormented = torment();
+      const said = Array.from({ length: 60 }, (_, n) => `through it, ${n}`);
+      for (const text of said) {
+        const input = { conversationId: conversation, text, clientId: text };
+        for (;;) {
+          const { data, errors } = await ask(
+            url,
+            token,
+            'mutation S($input: SendMessageInput!) { sendMessage(input: $input) { id } }',
+            { input },
+          );
+          if (data != null) break;
+          expect(errors?.map(({ extensions }) => extensions.code)).toEqual(['UNAVAILABLE']);
+        }
+      }
+      isOver = true;
+      await tormented;
+      await heard.until(has(said.at(-1) ?? ''));
+      expect(texts(heard.items)).toEqual(said);
+    });
 
   it('hear nothing of a conversation any more from when they are removed, on a subscription that is open', async () => {
     const conversation = await group(2, 3);
@@ -272,6 +314,16 @@ describe.each(ENGINES)('clients of a server on %s', (engine) => {
     return { socket, closed, said };
   };
 
+  /** One that follows the events by hand. */
+  const subscribed = async (): ReturnType<typeof raw> => {
+    const connection = await raw({ authorization: `Bearer ${await tokenOf(2)}` });
+    const { socket, said } = connection;
+    await said.until((messages) => messages.length === 1);
+    const payload = { query: EVENTS, variables: { after: await cursorOf(2) } };
+    socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload }));
+    return connection;
+  };
+
   it('are refused without a token, and sent away when their session ends', async () => {
     expect(await (await raw({ authorization: 'Bearer nonsense' })).closed).toBe(4403);
     // Who says nothing may sign in, and is told nothing.
@@ -282,7 +334,7 @@ describe.each(ENGINES)('clients of a server on %s', (engine) => {
     anonymous.socket.send(
       JSON.stringify({ id: '1', type: 'subscribe', payload: { query: EVENTS } }),
     );
-    await anonymous.said.until((messages) => messages.some(({ type }) => type === 'error'));
+    await anonymous.said.until((messages) => messages.some(({ id }) => id === '1'));
     expect(JSON.stringify(anonymous.said.items)).toContain('UNAUTHENTICATED');
     const database = await open(location);
     const parts = signInOn(database);

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '../database/database.js';
 import { explainDatabaseError } from '../database/database-errors.js';
 import { messageOf } from '../errors/segue-error.js';
@@ -38,7 +37,8 @@ export type Delivery =
 export class EventHub {
   private readonly subscribers = new Set<Subscriber>();
   private end: Place | null = null;
-  private wakeUp: () => void = () => undefined;
+  /** Who pauses, each to be woken. */
+  private readonly pausing = new Set<() => void>();
   private isWoken = false;
   private readonly stopping = new AbortController();
   private running: Promise<void> | null = null;
@@ -52,7 +52,7 @@ export class EventHub {
   /** Says that something was committed. Costs nothing, and may be forgotten: it is then seen a second later. */
   wake(): void {
     this.isWoken = true;
-    this.wakeUp();
+    this.endPauses();
   }
 
   /** Where the log ends now: what is read from the database afterwards is at least as new. */
@@ -141,7 +141,7 @@ export class EventHub {
   /** Ends all subscriptions, and resolves when the log is read no more. */
   async stop(): Promise<void> {
     this.stopping.abort();
-    this.wakeUp();
+    this.endPauses();
     for (const subscriber of this.subscribers) subscriber.wake();
     await this.running;
   }
@@ -216,17 +216,23 @@ export class EventHub {
     }
   }
 
-  private async pause(ms: number): Promise<void> {
-    const { signal } = this.stopping;
-    if (signal.aborted) return;
-    const timer = new AbortController();
-    const woken = new Promise<void>((resolve) => {
-      this.wakeUp = resolve;
+  private endPauses(): void {
+    for (const end of this.pausing) end();
+  }
+
+  /** Ends after so many ms, or when somebody wakes the hub. */
+  private pause(ms: number): Promise<void> {
+    if (this.stopping.signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        this.pausing.delete(end);
+        resolve();
+      };
+      const timer = setTimeout(end, ms);
+      timer.unref();
+      this.pausing.add(end);
     });
-    // Rejects when it is aborted, which is the end of the pause too.
-    const slept = sleep(ms, undefined, { signal: timer.signal, ref: false }).catch(() => undefined);
-    await Promise.race([woken, slept]);
-    timer.abort();
   }
 }
 

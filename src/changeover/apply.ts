@@ -90,8 +90,12 @@ export class Applier {
     const others = entries.filter(
       ({ source, legacyId }) => source === SOURCES.users || legacyId === null,
     );
-    const run: RunExcluded = (work) => this.inTurn(runNow, work, stopping);
     this.heldMs = 0;
+    const run: RunExcluded = async (work) => {
+      const { result, heldMs } = await this.turns.take(runNow, work, stopping);
+      this.heldMs += heldMs;
+      return result;
+    };
     let done = await this.applyRows(rows, reader, run);
     if (rows.length > 0) this.size = this.nextSlice(rows.length);
     for (const entry of others) done += await this.applyMany(entry, reader, run);
@@ -116,26 +120,6 @@ export class Applier {
   private nextSlice(rows: number): number {
     const size = nextSize(this.size, (this.heldMs / rows) * this.size, this.targetMs);
     return Math.min(Math.max(size, SMALLEST_SLICE), LARGEST_SLICE);
-  }
-
-  /** Runs a transaction after others had their turn. To wait for a lock of somebody else's is not to hold one. */
-  private async inTurn<Result>(
-    run: RunExcluded,
-    work: (transaction: Queryable) => Promise<Result>,
-    stopping: AbortSignal | undefined,
-  ): Promise<Result> {
-    await this.turns.wait(stopping);
-    let began = performance.now();
-    try {
-      return await run((transaction) => {
-        began = performance.now();
-        return work(transaction);
-      });
-    } finally {
-      const heldMs = performance.now() - began;
-      this.turns.noteHeld(heldMs);
-      this.heldMs += heldMs;
-    }
   }
 
   private async applyRows(

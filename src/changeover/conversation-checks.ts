@@ -113,7 +113,9 @@ function conversationSql(dialect: Dialect): {
       ${detail} AS detail FROM ${fromWhere}`;
   const ID = 'CAST(:id AS bigint)';
   const participant = 'conversation_participants';
-  const wrote = `EXISTS (SELECT 1 FROM ${messages} WHERE e.conversation_id = ${ID} AND e.removed_at IS NULL AND ${senderId} = ${participant}.user_id)`;
+  // Not EXISTS: PostgreSQL would join it, and read all of the conversation. Most have written of late.
+  const wrote = `((SELECT 1 FROM ${messages} WHERE e.conversation_id = ${ID} AND e.removed_at IS NULL AND ${senderId} = ${participant}.user_id
+    ORDER BY e.position DESC, e.id DESC LIMIT 1) IS NOT NULL)`;
   const isEmpty = `NOT EXISTS (SELECT 1 FROM enhanced_messages e WHERE e.conversation_id = ${ID})
     AND NOT EXISTS (SELECT 1 FROM conversations h WHERE h.id = ${ID} AND h.made_here)`;
   const isOf = (kind: string): string =>

@@ -141,7 +141,8 @@ export function settleSql(
         SET has_written = conversation_participants.has_written OR excluded.has_written`;
 
   const isTouched = (id: string): string =>
-    `(${id} IN (SELECT o.conversation_id FROM ${row}) OR ${id} IN (SELECT b.conversation_id FROM segue_before b))`;
+    // One list: of two with OR between them, PostgreSQL reads all conversations.
+    `${id} IN (SELECT o.conversation_id FROM ${row} UNION SELECT b.conversation_id FROM segue_before b)`;
   const isLinkedWrongly = `${listed(m.id)}
     AND ${m.conversationId} IS DISTINCT FROM (SELECT o.conversation_id FROM ${row} WHERE o.id = ${m.id})`;
 
@@ -156,7 +157,7 @@ export function settleSql(
       WHERE ${listed(`e.${legacyId}`)} AND e.legacy_message_id IS NOT NULL
         AND (o.id IS NULL OR c.legacy_group_id IS DISTINCT FROM o.thread_group OR c.pair_low IS DISTINCT FROM o.pair_low
           OR c.pair_high IS DISTINCT FROM o.pair_high OR e.sender_id IS DISTINCT FROM o.account OR e.raw_mask & ${RAW.sender} <> 0
-          OR e.position IS DISTINCT FROM o.instant)`,
+          OR CASE WHEN e.raw_mask & ${LATE} = 0 THEN e.position IS DISTINCT FROM o.instant ELSE o.instant > e.position END)`,
     before: [
       ...dialect.scratchTable('segue_before', [...SERVED_BEFORE]),
       `INSERT INTO segue_before (${SERVED_BEFORE.map(([name]) => name).join(', ')})

@@ -10,6 +10,7 @@ import { mendConversation } from './conversation-checks.js';
 import { Lease } from './lease.js';
 import { type SettleSql, settleSql } from './settle-sql.js';
 import { type ChangeoverState, getState, hasReached, readLatest } from './stage.js';
+import { Turns } from './turns.js';
 
 /** Rows that one transaction settles, where the database refuses none of them and their texts are not large. */
 const ROWS_PER_TRANSACTION = 200;
@@ -27,7 +28,7 @@ export interface Settled {
  * away. Idempotent.
  *
  * Takes the runner's lease, and for each 200 rows one transaction: on SQLite its write lock, on PostgreSQL locks on
- * the rows of `messages` that it links.
+ * the rows of `messages` that it links. In between it leaves others their turn.
  * @param note called in each transaction with what came of its rows, to write it down with them
  * @throws SegueError RUNNER_ACTIVE, LEASE_LOST; WRONG_STAGE before BACKFILLED.
  */
@@ -38,12 +39,13 @@ export async function settleRows(
     Promise.resolve(),
 ): Promise<Settled[]> {
   const settler = new Settler(database.dialect, mapping);
+  const turns = new Turns(database.dialect.manners);
   return Lease.hold(database, async (lease) => {
     const settled: Settled[] = [];
     const run = async (
       work: (transaction: Queryable, state: ChangeoverState) => Promise<Settled[]>,
     ): Promise<void> => {
-      const done = await lease.fenced(database, async (transaction) => {
+      const settle = async (transaction: Queryable): Promise<Settled[]> => {
         const state = await getState(transaction);
         // A rollback may have taken the copies away since these rows were looked up: the next backfill would meet theirs.
         if (!hasReached(state.stage, 'BACKFILLED'))
@@ -54,8 +56,9 @@ export async function settleRows(
         const rows = await work(transaction, state);
         await note(transaction, rows);
         return rows;
-      });
-      settled.push(...done);
+      };
+      const { result } = await turns.take((work) => lease.fenced(database, work), settle);
+      settled.push(...result);
     };
     for (let first = 0; first < ids.length; first += ROWS_PER_TRANSACTION) {
       const next = ids.slice(first, first + ROWS_PER_TRANSACTION);

@@ -2,12 +2,16 @@ import type { Queryable } from '../database/database.js';
 import { SegueError } from '../errors/segue-error.js';
 import { LOWEST_ID } from '../database/ids.js';
 import { oldRows } from '../legacy/old-rows.js';
-import { FIRST_BATCH_ROWS, nextSize } from './batch-size.js';
+import { nextSize } from './batch-size.js';
 import type { ChangeoverContext } from './context.js';
 import type { Lease } from './lease.js';
 import { Meter } from './progress.js';
 import { hasColumn, type OldTrigger } from './shape.js';
 import { type ChangeoverState, changeStage, getState, readState } from './stage.js';
+import { Turns } from './turns.js';
+
+/** Rows of the first batch: what a batch takes is not known yet. */
+const FIRST_ROWS = 1_000;
 
 /** Whether a rollback took the copies away and was ended before `messages.conversation_id` was empty again. */
 export function isUnlinking({ stage, lowId }: ChangeoverState): boolean {
@@ -19,7 +23,8 @@ export function isUnlinking({ stage, lowId }: ChangeoverState): boolean {
  * transaction that finds nothing left to empty. Until then the stage is LEGACY, where only the old side is read, and
  * both ways forward come through here again: 'expand', and a rollback.
  *
- * In batches of about 0.4 s: on SQLite each holds the write lock, on PostgreSQL the locks of the rows that it empties.
+ * In batches of 25 ms on SQLite, where each holds the write lock, and of 100 on PostgreSQL, where each holds the locks of
+ * the rows that it empties; in between it leaves others their turn.
  * @returns the number of rows that were emptied by this run.
  * @throws SegueError UNSUPPORTED_DATABASE when a trigger of the old app would fire; LEASE_LOST.
  */
@@ -79,18 +84,22 @@ export async function unlink(
     return [Number(range.count), emptied];
   };
 
+  const turns = new Turns(dialect.manners);
   let emptied = 0;
-  let size = FIRST_BATCH_ROWS;
+  let size = FIRST_ROWS;
   for (;;) {
-    const started = performance.now();
     const rowsOfBatch = size;
-    const [seen, done] = await lease.fenced(database, (transaction) =>
-      emptyBatch(transaction, rowsOfBatch),
+    const {
+      result: [seen, done],
+      heldMs,
+    } = await turns.take<[number, number]>(
+      (work) => lease.fenced(database, work),
+      (transaction) => emptyBatch(transaction, rowsOfBatch),
     );
     if (seen === 0) return emptied;
     emptied += done;
     meter.add(seen);
-    size = nextSize(size, performance.now() - started);
+    size = nextSize(size, heldMs, dialect.manners.busyTargetMs);
   }
 }
 

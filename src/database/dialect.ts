@@ -41,6 +41,8 @@ export interface OldAppDuty {
 export interface Manners {
   /** How long a batch may hold its locks while others write, in ms. */
   readonly busyTargetMs: number;
+  /** How long it rests after a transaction, as a part of the time for which that held its locks. */
+  readonly restShare: number;
   /** A rest that any waiting writer has to notice, and how long he may have to wait for one, in ms. */
   readonly gapMs: number;
   readonly gapEveryMs: number;

@@ -6,6 +6,7 @@ import type { Manners } from '../../src/database/dialect.js';
 
 const MANNERS: Manners = {
   busyTargetMs: 25,
+  restShare: 1,
   gapMs: 1,
   gapEveryMs: 850,
   foreignMark: 'mark',

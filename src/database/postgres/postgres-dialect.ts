@@ -126,6 +126,8 @@ export const postgresDialect: Dialect = {
   afterBatch: [],
   manners: {
     busyTargetMs: 100,
+    // Others wait only for the rows that it holds. Resting as long as it works, apply would fall behind a busy old app.
+    restShare: 0.25,
     // Locks are given in turn, and only those of rows are held: nobody starves.
     gapMs: 0,
     gapEveryMs: Infinity,

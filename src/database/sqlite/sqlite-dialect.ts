@@ -163,6 +163,7 @@ export const sqliteDialect: Dialect = {
   afterBatch: ['PRAGMA wal_checkpoint(PASSIVE)'],
   manners: {
     busyTargetMs: 25,
+    restShare: 1,
     // The engine's own busy handler looks every 100 ms in the end, and a timeout of 1 s is to be enough.
     gapMs: 110,
     gapEveryMs: 850,

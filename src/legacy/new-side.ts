@@ -83,6 +83,10 @@ export function newSideSql(
           WHERE ${m.id} IN (${quarantine(`q.sender_id = ${ME_TEXT}`)}) AND ${m.senderId} = ${ME} AND ${m.groupId} IS NOT NULL`
           : ''
       }`;
+  /** Of a row whose status was kept raw: the old column's collation may call it 'read' where ours does not. */
+  const isRawUnread = hasOldSide
+    ? `EXISTS (SELECT 1 FROM ${rows.table} m WHERE ${m.id} = e.legacy_message_id AND ${isUnread(m.status)})`
+    : isUnread(e.status);
   const pairLow = dialect.lesser(ME, PEER);
   const pairHigh = dialect.greater(ME, PEER);
   const isMine = `(${m.senderId} = ${ME} OR ${m.recipientId} = ${ME})`;
@@ -156,9 +160,9 @@ export function newSideSql(
           JOIN legacy_raw_values v ON v.conversation_id = c.id
           JOIN enhanced_messages e ON e.id = v.message_id
         WHERE p.user_id = ${ME} AND c.kind = 'direct' AND e.raw_mask & ${RAW.status} <> 0
-          AND ${isUnread(e.status)} AND ${e.recipientId} = ${ME}
+          AND ${isRawUnread} AND ${e.recipientId} = ${ME}
       ) + (
-        SELECT count(*) ${ofGroupsTo(ME)} AND ${isUnread(e.status)}
+        SELECT count(*) ${ofGroupsTo(ME)} AND ${isRawUnread}
       )${
         hasOldSide
           ? ` + (SELECT count(*) FROM ${rows.table} m

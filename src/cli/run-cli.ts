@@ -1,7 +1,5 @@
 import { once } from 'node:events';
 import { Command, CommanderError, Option } from 'commander';
-import { getJwtSecret } from '../auth/jwt-secret.js';
-import { issueToken } from '../auth/tokens.service.js';
 import { backfill } from '../changeover/backfill.js';
 import type { ChangeoverContext } from '../changeover/context.js';
 import { expand, type ExpandOptions } from '../changeover/expand.js';
@@ -18,8 +16,6 @@ import { explainDatabaseError } from '../database/database-errors.js';
 import { openDatabase } from '../database/open-database.js';
 import { messageOf, SegueError } from '../errors/segue-error.js';
 import { schemaOf } from '../schema.js';
-import { PhoneNumbers } from '../users/phone-numbers.js';
-import { UsersService } from '../users/users.service.js';
 import { VERSION } from '../version.js';
 import * as print from './print.js';
 import { plan as printPlan } from './print-plan.js';
@@ -198,7 +194,11 @@ function program(json: boolean): Command {
     .argument('<who>', "a user's id, phone number or username")
     .option('--create', 'make the user of an unknown phone number')
     .description('print an access token, alone on the last line')
-    .action(token);
+    .action(async (who: string, { create }: { create?: true }) => {
+      // As `serve`.
+      const { printToken } = await import('./token.js');
+      await printToken(readConfig(process.env), who, create === true);
+    });
   return root;
 }
 
@@ -214,26 +214,6 @@ async function serve(): Promise<void> {
       });
   });
   await server.close();
-}
-
-async function token(who: string, { create }: { create?: true }): Promise<void> {
-  const config = readConfig(process.env);
-  const database = await openDatabase(
-    config.database,
-    schemaOf(config.database.engine, config.mapping),
-    { zone: config.legacyZone },
-  );
-  try {
-    const users = new UsersService(
-      database,
-      config.mapping,
-      new PhoneNumbers(config.defaultCountry),
-    );
-    const account = create ? await users.getOrCreateByPhone(who) : await users.get(who);
-    process.stdout.write(`${await issueToken(account, getJwtSecret(config))}\n`);
-  } finally {
-    await database.close();
-  }
 }
 
 async function withContext(

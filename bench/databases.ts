@@ -10,7 +10,9 @@ import { openDatabase } from '../src/database/open-database.js';
 import { generateLegacy } from '../src/demo/legacy-generator.js';
 import { schemaOf } from '../src/schema.js';
 
-const SERVER = process.env.TEST_POSTGRES_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres';
+/** Where databases of benchmarks are made. */
+export const SERVER =
+  process.env.TEST_POSTGRES_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres';
 
 /** Runs `work` on a generated old database of each engine, which is dropped afterwards. */
 export async function onBothEngines(

@@ -47,6 +47,7 @@ export interface WriterOptions {
 }
 
 const SEND = `mutation ($input: SendMessageInput!) { sendMessage(input: $input) { id } }`;
+const MARK_READ = `mutation ($c: ID!, $m: ID!) { markRead(conversationId: $c, upToMessageId: $m) { status } }`;
 
 /**
  * A client that sends one message after the other, each of them again until it is acknowledged, and some once more
@@ -190,7 +191,11 @@ interface EventData {
   readonly events: {
     readonly cursor: string;
     readonly __typename: string;
-    readonly message?: { readonly id: string; readonly text: string | null };
+    readonly message?: {
+      readonly id: string;
+      readonly text: string | null;
+      readonly conversation: { readonly id: string };
+    };
     readonly messageId?: string;
   };
 }
@@ -319,6 +324,21 @@ export class Reader {
       messageId: message?.id ?? messageId,
       text: message?.text,
     });
+    if (message !== undefined && __typename === 'MessageAdded' && this.options.random() < 0.3)
+      void this.markRead(message.conversation.id, message.id);
+  }
+
+  /** Once: a receipt that is lost is no loss, the next one covers it. */
+  private async markRead(c: string, m: string): Promise<void> {
+    const { port, person } = this.options;
+    try {
+      const answer = await askOverHttp(port, person, MARK_READ, { c, m }, PATIENCE_MS);
+      // The old app deletes messages.
+      if ('code' in answer && !PASSING.test(answer.code) && answer.code !== 'NOT_FOUND')
+        this.unexpected.push(`markRead was answered with ${answer.code}: ${answer.message}`);
+    } catch (error) {
+      if (!(error instanceof Broken)) this.unexpected.push(String(error));
+    }
   }
 }
 

@@ -370,7 +370,7 @@ class Chaos {
         }
         if (performance.now() > deadline) return;
         // Of a fault that was planted nothing more comes.
-        if (this.options.fault !== undefined && performance.now() > deadline - SETTLE_MS + 20_000)
+        if (this.options.fault !== undefined && performance.now() > deadline - SETTLE_MS + 8_000)
           return;
         await sleep(300);
       }

@@ -121,6 +121,8 @@ async function connectPostgres(url: string): Promise<Connection> {
 
 class OldApp {
   private readonly ids: string[] = [];
+  /** The text of rows that this one has written: what a write of the status alone leaves as it is. */
+  private readonly contents = new Map<string, string>();
   private readonly errors: string[] = [];
   private latencies: number[] = [];
   private alone: number[] = [];
@@ -191,8 +193,11 @@ class OldApp {
       isCommitted = commits;
       if (commits) this.journal(written);
     } finally {
-      // The number of the row that was not made may be another's by now.
-      if (!isCommitted) this.ids.length = known;
+      if (!isCommitted) {
+        // The number of the row that was not made may be another's by now, and the texts are those from before.
+        this.ids.length = known;
+        this.contents.clear();
+      }
     }
   }
 
@@ -227,11 +232,10 @@ class OldApp {
       row.status,
     );
     this.ids.push(id);
-    return { id, row };
+    return this.wrote(id, row);
   }
 
-  private async edit(): Promise<Written> {
-    const id = this.pick(this.ids);
+  private async edit(id = this.pick(this.ids)): Promise<Written> {
     const row = { content: this.text, status: this.pick(['sent', 'delivered']) };
     await this.connection.run(
       'UPDATE messages SET content = ?, status = ? WHERE id = ?',
@@ -239,14 +243,16 @@ class OldApp {
       row.status,
       id,
     );
-    return { id, row };
+    return this.wrote(id, row);
   }
 
+  /** Writes the status alone, where the text is known. */
   private async setStatus(): Promise<Written> {
     const id = this.pick(this.ids);
-    const row = { content: this.text, status: 'read' };
+    const content = this.contents.get(id);
+    if (content === undefined) return this.edit(id);
+    const row = { content, status: this.pick(['sent', 'delivered', 'read']) };
     await this.connection.run('UPDATE messages SET status = ? WHERE id = ?', row.status, id);
-    await this.connection.run('UPDATE messages SET content = ? WHERE id = ?', row.content, id);
     return { id, row };
   }
 
@@ -255,6 +261,7 @@ class OldApp {
     const id = this.ids[at] ?? this.pick(this.ids);
     await this.connection.run('DELETE FROM messages WHERE id = ?', id);
     this.ids.splice(at, 1);
+    this.contents.delete(id);
     return { id, row: null };
   }
 
@@ -271,6 +278,11 @@ class OldApp {
       row.content,
       row.status,
     );
+    return this.wrote(id, row);
+  }
+
+  private wrote(id: string, row: NonNullable<Written['row']>): Written {
+    this.contents.set(id, row.content);
     return { id, row };
   }
 

@@ -22,15 +22,10 @@ import {
 } from '../helpers/databases.js';
 import { irregularDatabase, REFUSE_ONE } from '../helpers/irregular.js';
 import { contextOf, EXPAND, migrate } from '../helpers/legacy.js';
+import { SHARE, TAKES_ALL } from '../helpers/moments.js';
 import { type Ended, finished, outputOf, startDrill } from '../helpers/programs.js';
 
-/**
- * Of so many moments one is chosen. SEGUE_TEST_KILLS=all takes every one, a number another share: the default is
- * always the same, so that a run says something of the change and not of the day.
- */
-const KILLS = process.env.SEGUE_TEST_KILLS ?? '20780';
-const ONE_OF = KILLS === 'all' ? 1 : 48;
-const SHARE = KILLS === 'all' ? 0 : Number(KILLS);
+const ONE_OF = TAKES_ALL ? 1 : 96;
 
 type Moment = Pick<Orders, 'at' | 'when'>;
 
@@ -175,7 +170,6 @@ describe.each(ENGINES)('killed with SIGKILL at a statement on %s', (engine) => {
       expect(await resume(whole.location, step)).toMatchObject({ mismatches: 0 });
       const expected = await using(whole.location, contentsOf);
       expect(await using(whole.location, oldSideOf)).toEqual(await using(original, oldSideOf));
-      await whole.drop();
 
       const failures: string[] = [];
       for (const moment of momentsOf(sent)) {
@@ -192,7 +186,6 @@ describe.each(ENGINES)('killed with SIGKILL at a statement on %s', (engine) => {
           failures.push(
             `killed when statement ${moment.at} was ${moment.when}, ${shown(last)}:\n  ${found.join('\n  ')}`,
           );
-        await copy.drop();
       }
       expect(failures).toEqual([]);
     },

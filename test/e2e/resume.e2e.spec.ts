@@ -5,12 +5,13 @@ import { randomFrom } from '../../src/demo/legacy-generator.js';
 import { type Contents, contentsOf, differences, oldSideOf } from '../helpers/comparison.js';
 import { copyOf, ENGINES, onServer, urlOf, using } from '../helpers/databases.js';
 import { irregularDatabase } from '../helpers/irregular.js';
+import { TAKES_ALL } from '../helpers/moments.js';
 import { finished, outputOf, segue, startCli } from '../helpers/programs.js';
 
-const ROWS = 30_000;
+const ROWS = 20_000;
 
-/** Of each of two engines; as often again with SEGUE_TEST_KILLS=all. */
-const KILLS = process.env.SEGUE_TEST_KILLS === 'all' ? 30 : 15;
+/** Of each of two engines. */
+const KILLS = TAKES_ALL ? 30 : 8;
 
 /** The same seed gives the same moments, as far as the machine is as fast. */
 const SEED = Number(process.env.SEGUE_TEST_SEED ?? Date.now() % 1_000_000);

@@ -33,11 +33,12 @@ describe.each(ENGINES)('an operator’s command line on %s', (engine) => {
         await sleep(20);
       }
     };
-    await until(({ hasThreads }) => hasThreads);
-    expect((await readState(looking)).migrated).toBe(0);
+    await until(({ stage }) => stage === 'BACKFILLING');
+    await sleep(1_000);
+    expect(await readState(looking)).toMatchObject({ hasThreads: false, migrated: 0 });
 
-    // A row a second: it would take more than an hour.
-    await run('rate', '1');
+    // Slow enough to be met in the middle.
+    await run('rate', '200');
     await run('resume');
     expect(await until(({ migrated }) => migrated > 1)).toMatchObject({ stage: 'BACKFILLING' });
     await run('pause');

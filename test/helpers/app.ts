@@ -20,6 +20,7 @@ import { DEFAULT_MAPPING } from '../../src/config/legacy-mapping.js';
 import type { Database } from '../../src/database/database.js';
 import { EventHub } from '../../src/events/event-hub.js';
 import { LegacyService } from '../../src/legacy/legacy.service.js';
+import { newSideSql } from '../../src/legacy/new-side.js';
 import { oldSideSql } from '../../src/legacy/old-side.js';
 import { atTheEnd } from './databases.js';
 
@@ -43,19 +44,40 @@ export interface App {
   /** @param viewer the database's id of who asks; null: nobody */
   ask(viewer: string | null, document: string, variables?: Variables): Promise<Outcome>;
   /** As `ask`, of what has to succeed. */
-  get<Data>(viewer: string, document: string, variables?: Variables): Promise<Data>;
+  get<Data = Record<string, unknown>>(
+    viewer: string,
+    document: string,
+    variables?: Variables,
+  ): Promise<Data>;
   subscribe(
     viewer: string | null,
     document: string,
+    variables?: Variables,
   ): Promise<AsyncGenerator<ExecutionResult> | Outcome>;
+  /** As `subscribe`, of what has to succeed. */
+  follow(
+    viewer: string,
+    document: string,
+    variables?: Variables,
+  ): Promise<AsyncGenerator<ExecutionResult>>;
 }
 
-/**
- * The old API answers from the old table, which the database has to have.
- * @param books the handle on the same database by which the changeover's stage is asked
- */
-export async function appOn(database: Database, books = database): Promise<App> {
-  const hub = new EventHub(database, () => undefined);
+export interface AppOptions {
+  /** The handle on the same database by which the changeover's stage is asked. */
+  readonly books?: Database;
+  /** The side that the old API answers from; the old one when nothing is said. */
+  readonly side?: 'old' | 'new';
+  /** As LEGACY_GROUPS=open. */
+  readonly hasOpenGroups?: boolean;
+}
+
+export async function appOn(
+  database: Database,
+  { books = database, side = 'old', hasOpenGroups = false }: AppOptions = {},
+): Promise<App> {
+  const hub = new EventHub(database, (message) => {
+    throw new Error(message);
+  });
   const sent: IssuedCode[] = [];
   const app = await NestFactory.create<NestFastifyApplication>(
     AppModule.with({
@@ -72,14 +94,19 @@ export async function appOn(database: Database, books = database): Promise<App> 
       defaultCountry: undefined,
       isRateLimited: false,
       hasSecureCookies: false,
-      legacy: new LegacyService(database, oldSideSql(database.dialect, DEFAULT_MAPPING)),
+      legacy: new LegacyService(
+        database,
+        side === 'old'
+          ? oldSideSql(database.dialect, DEFAULT_MAPPING)
+          : newSideSql(database.dialect, DEFAULT_MAPPING, true),
+      ),
       sides: new StagedSides(database.dialect, DEFAULT_MAPPING),
       hub,
       servedSides: async () => servedSidesAt((await readState(books)).stage),
       checkServed: async () => {
         checkServes((await readState(books)).stage);
       },
-      hasOpenGroups: false,
+      hasOpenGroups,
     }),
     new FastifyAdapter(),
     { logger: false, abortOnError: false },
@@ -89,7 +116,7 @@ export async function appOn(database: Database, books = database): Promise<App> 
   atTheEnd(async () => {
     await hub.stop();
     await app.close();
-  });
+  }, 'closes');
   const { schema } = app.get(GraphQLSchemaHost);
 
   const tokens = new Map<string, Promise<string>>();
@@ -126,6 +153,12 @@ export async function appOn(database: Database, books = database): Promise<App> 
     text: string,
     variables: Variables = {},
   ): Promise<Outcome> => outcomeOf(await execute(await argumentsFor(viewer, text, variables)));
+  const subscribeTo: App['subscribe'] = async (viewer, text, variables = {}) => {
+    const answer = await subscribe(await argumentsFor(viewer, text, variables));
+    return Symbol.asyncIterator in answer
+      ? (answer as AsyncGenerator<ExecutionResult>)
+      : outcomeOf(answer);
+  };
   return {
     schema,
     hub,
@@ -136,11 +169,11 @@ export async function appOn(database: Database, books = database): Promise<App> 
       if (code !== null) throw new Error(`${code}: ${String(message)}: ${text}`);
       return data as Data;
     },
-    subscribe: async (viewer, text) => {
-      const answer = await subscribe(await argumentsFor(viewer, text, {}));
-      return Symbol.asyncIterator in answer
-        ? (answer as AsyncGenerator<ExecutionResult>)
-        : outcomeOf(answer);
+    subscribe: subscribeTo,
+    follow: async (viewer, text, variables) => {
+      const answer = await subscribeTo(viewer, text, variables);
+      if (Symbol.asyncIterator in answer) return answer;
+      throw new Error(`${String(answer.code)}: ${String(answer.message)}: ${text}`);
     },
   };
 }

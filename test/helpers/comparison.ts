@@ -12,6 +12,7 @@ const VARYING: Readonly<Record<string, readonly string[]>> = {
   segue_migrations: ['id'],
   conversations: ['id'],
   event_log: ['epoch'],
+  events: ['id', 'at'],
   changeover_state: ['started_at', 'changed_at', 'rows_per_second'],
   changeover_quarantine: ['quarantined_at'],
   changeover_certificates: ['id', 'verified_at'],

@@ -16,22 +16,34 @@ import { schemaOf } from '../../src/schema.js';
 export const ENGINES: readonly EngineName[] =
   process.env.SEGUE_TEST_POSTGRES === undefined ? ['sqlite'] : ['sqlite', 'postgres'];
 
-const cleanups: (() => Promise<void>)[] = [];
+/** `closes`: ends a connection or a process; `drops`: takes a database away, after that; else anything. */
+type Kind = 'closes' | 'drops' | 'undoes';
 
-/** Registers what has to be undone when the file's tests are over, newest first. */
-export function atTheEnd(cleanup: () => Promise<void>): void {
-  cleanups.push(cleanup);
+const cleanups: { readonly kind: Kind; readonly cleanup: () => Promise<void> }[] = [];
+
+/** Registers what has to be undone when the file's tests are over, newest first; databases may wait for one another. */
+export function atTheEnd(cleanup: () => Promise<void>, kind: Kind = 'undoes'): void {
+  cleanups.push({ kind, cleanup });
 }
 
 afterAll(async () => {
   const failures: unknown[] = [];
-  for (const cleanup of cleanups.splice(0).reverse())
-    try {
-      await cleanup();
-    } catch (error) {
-      // The others are run all the same, or databases stay behind on the server.
-      failures.push(error);
+  const attempt = async (...given: (() => Promise<void>)[]): Promise<void> => {
+    // The others are run all the same, or databases stay behind on the server.
+    for (const ended of await Promise.allSettled(given.map((cleanup) => cleanup())))
+      if (ended.status === 'rejected') failures.push(ended.reason);
+  };
+  // PostgreSQL waits for a checkpoint before it drops a database, and one is enough for many.
+  const drops: (() => Promise<void>)[] = [];
+  for (const { kind, cleanup } of cleanups.splice(0).reverse()) {
+    if (kind === 'drops') {
+      drops.push(cleanup);
+      continue;
     }
+    if (kind === 'undoes') await attempt(...drops.splice(0));
+    await attempt(cleanup);
+  }
+  await attempt(...drops);
   if (failures.length > 0) throw new AggregateError(failures, 'Something could not be undone');
 });
 
@@ -50,7 +62,7 @@ export async function open(
     schemaOf(location.engine, DEFAULT_MAPPING),
     options,
   );
-  atTheEnd(() => database.close());
+  atTheEnd(() => database.close(), 'closes');
   return database;
 }
 
@@ -80,7 +92,7 @@ export async function copyOf(
   if (original.engine === 'sqlite') {
     const folder = await mkdtemp(join(place ?? tmpdir(), 'segue-test-'));
     const drop = (): Promise<void> => rm(folder, { recursive: true, force: true });
-    atTheEnd(drop);
+    atTheEnd(drop, 'drops');
     const path = join(folder, 'chat.sqlite');
     await copyFile(original.path, path);
     return { location: parseDatabaseUrl(`sqlite:${path}`), drop };
@@ -89,7 +101,7 @@ export async function copyOf(
   const drop = async (): Promise<void> => {
     await onServer(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
   };
-  atTheEnd(drop);
+  atTheEnd(drop, 'drops');
   const url = new URL(original.url);
   await onServer(
     `CREATE DATABASE ${name} TEMPLATE ${url.pathname.slice(1)} ${place === undefined ? '' : `TABLESPACE ${place}`}`,
@@ -125,7 +137,7 @@ export async function leaveWalMode(location: DatabaseLocation): Promise<void> {
 
 async function emptySqlite(): Promise<DatabaseLocation> {
   const folder = await mkdtemp(join(tmpdir(), 'segue-test-'));
-  atTheEnd(() => rm(folder, { recursive: true, force: true }));
+  atTheEnd(() => rm(folder, { recursive: true, force: true }), 'drops');
   return parseDatabaseUrl(`sqlite:${join(folder, 'chat.sqlite')}`);
 }
 
@@ -134,7 +146,7 @@ async function emptyPostgres(): Promise<DatabaseLocation> {
   await onServer(`CREATE DATABASE ${name}`);
   atTheEnd(async () => {
     await onServer(`DROP DATABASE ${name} WITH (FORCE)`);
-  });
+  }, 'drops');
   const url = new URL(serverUrl());
   url.pathname = `/${name}`;
   return parseDatabaseUrl(url.href);

@@ -1,8 +1,10 @@
+import { expect } from '@jest/globals';
 import type { DatabaseLocation } from '../../src/config/config.js';
 import { DEFAULT_MAPPING } from '../../src/config/legacy-mapping.js';
 import { backfill } from '../../src/changeover/backfill.js';
 import type { ChangeoverContext } from '../../src/changeover/context.js';
 import { expand } from '../../src/changeover/expand.js';
+import type { Progress } from '../../src/changeover/progress.js';
 import { verify } from '../../src/changeover/verify.js';
 import type { Verification } from '../../src/changeover/verify.js';
 import type { Database } from '../../src/database/database.js';
@@ -39,4 +41,15 @@ export async function migrate(database: Database): Promise<Verification> {
   await expand(context, EXPAND);
   await backfill(context);
   return verify(context);
+}
+
+/** Begins a backfill, and ends it as a crash does when it has made all threads and copied no row. */
+export async function makeOnlyThreads(database: Database): Promise<void> {
+  const cutOff = {
+    ...contextOf(database),
+    report: ({ step }: Progress): void => {
+      if (step === 'messages') throw new Error('planted crash');
+    },
+  };
+  await expect(backfill(cutOff)).rejects.toThrow('planted crash');
 }

@@ -73,7 +73,7 @@ const DEFINITIONS: Record<EngineName, readonly string[]> = {
     `SELECT viewname, definition FROM pg_views WHERE schemaname = 'public' ORDER BY 1`,
     `SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1`,
     `SELECT s.sequencename, s.last_value FROM pg_sequences s WHERE s.schemaname = 'public'
-       AND regexp_replace(s.sequencename, '_id_seq$', '') ${MINE} ORDER BY 1`,
+       AND regexp_replace(s.sequencename, '_(id_seq|own_ids)$', '') ${MINE} ORDER BY 1`,
   ],
 };
 

@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn, type StdioOptions } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import type { ChaosReport } from '../drills/chaos.js';
+import type { DrillReport } from '../drills/drill.js';
 import { atTheEnd } from './databases.js';
 
 export const CLI = fileURLToPath(new URL('../../dist/src/cli.js', import.meta.url));
-export const DRILLS = fileURLToPath(new URL('../../dist/test/drills/', import.meta.url));
+const DRILLS = fileURLToPath(new URL('../../dist/test/drills/', import.meta.url));
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 export interface Ended {
@@ -31,6 +33,28 @@ export function startDrill(name: string): ChildProcess {
   return launch({}, command, ['ignore', 'pipe', 'pipe', 'ipc']);
 }
 
+/** Seed of drills: the same one gives the same writes and kills, as far as the machine is as fast. */
+export const SEED = process.env.SEGUE_TEST_SEED ?? String(Date.now() % 1_000_000);
+
+interface Reports {
+  readonly run: DrillReport;
+  readonly 'run-chaos': ChaosReport;
+}
+
+/** Runs a drill to its end. */
+export async function drill<Program extends keyof Reports>(
+  program: Program,
+  ...args: string[]
+): Promise<{ code: number | null; report: Reports[Program] }> {
+  const { TEST_POSTGRES_URL } = process.env;
+  const environment = TEST_POSTGRES_URL === undefined ? {} : { TEST_POSTGRES_URL };
+  const { code, stdout, stderr } = await finished(
+    start(environment, `${DRILLS}${program}.js`, '--json', '--seed', SEED, ...args),
+  );
+  if (stderr !== '') throw new Error(`${program} --seed ${SEED} ${args.join(' ')}: ${stderr}`);
+  return { code, report: JSON.parse(stdout) as Reports[Program] };
+}
+
 function launch(
   environment: Environment,
   [program = '', ...args]: readonly string[],
@@ -48,7 +72,7 @@ function launch(
       child.kill('SIGKILL');
       await gone;
     }
-  });
+  }, 'closes');
   return child;
 }
 

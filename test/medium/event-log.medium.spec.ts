@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 import type { Database } from '../../src/database/database.js';
 import { readCursor, writeCursor } from '../../src/events/cursor.js';
 import { forgetEvents } from '../../src/events/event-log.js';
-import { type ChatApp, chatApp } from '../helpers/chat.js';
+import { type App, appOn } from '../helpers/app.js';
 import { ENGINES } from '../helpers/databases.js';
 import { legacyDatabase, migrate } from '../helpers/legacy.js';
 
@@ -18,15 +18,15 @@ interface Told {
 
 describe.each(ENGINES)('the event log on %s', (engine) => {
   let database: Database;
-  let app: ChatApp;
+  let app: App;
   let conversation: string;
   let sent = 0;
 
   beforeAll(async () => {
     ({ database } = await legacyDatabase(engine, { messages: 50 }));
     await migrate(database);
-    app = await chatApp(database);
-    const { startDirectConversation } = await app.ask(
+    app = await appOn(database, { side: 'new' });
+    const { startDirectConversation } = await app.get(
       '1',
       'mutation { startDirectConversation(userId: "usr_2") { id } }',
     );
@@ -36,7 +36,7 @@ describe.each(ENGINES)('the event log on %s', (engine) => {
   async function send(): Promise<string> {
     sent += 1;
     const text = `words ${sent}`;
-    await app.ask(
+    await app.get(
       '1',
       `mutation ($conversation: ID!, $text: String!) {
          sendMessage(input: { conversationId: $conversation, clientId: $text, text: $text }) { id } }`,
@@ -46,7 +46,7 @@ describe.each(ENGINES)('the event log on %s', (engine) => {
   }
 
   const cursor = async (): Promise<string> =>
-    String((await app.ask('2', '{ eventCursor }')).eventCursor);
+    String((await app.get('2', '{ eventCursor }')).eventCursor);
 
   /** The next events of the second person after a cursor. */
   async function told(after: string, count: number): Promise<Told[]> {
@@ -60,7 +60,7 @@ describe.each(ENGINES)('the event log on %s', (engine) => {
       }
       return events;
     } finally {
-      await stream.return?.();
+      await stream.return(undefined);
     }
   }
 

@@ -11,14 +11,14 @@ import { DEFAULT_MAPPING } from '../../src/config/legacy-mapping.js';
 import type { DatabaseLocation } from '../../src/config/config.js';
 import type { Database, Session } from '../../src/database/database.js';
 import { asOldApp, ENGINES, open, withParts } from '../helpers/databases.js';
-import { contextOf, EXPAND, legacyDatabase } from '../helpers/legacy.js';
+import { contextOf, EXPAND, legacyDatabase, makeOnlyThreads } from '../helpers/legacy.js';
 
 const GIBIBYTE = 1_073_741_824;
 
 describe.each(ENGINES)('a copy on %s', (engine) => {
   describe('on a disk that others fill', () => {
-    /** A copy that was begun with so many bytes free, and somebody who looks on. */
-    async function beginWith(free: number): Promise<{
+    /** A copy that goes on behind its first pass with so many bytes free, and somebody who looks on. */
+    async function goOnWith(free: number): Promise<{
       location: DatabaseLocation;
       lookOn: Database;
       told: Progress[];
@@ -28,6 +28,7 @@ describe.each(ENGINES)('a copy on %s', (engine) => {
     }> {
       const { location, database } = await legacyDatabase(engine, { messages: 300 });
       await expand(contextOf(database), EXPAND);
+      await makeOnlyThreads(database);
       let bytes = free;
       const told: Progress[] = [];
       const stopping = new AbortController();
@@ -54,7 +55,7 @@ describe.each(ENGINES)('a copy on %s', (engine) => {
     }
 
     it('waits until there is room, holds the lease, applies what the old app writes, and goes on', async () => {
-      const { location, lookOn, told, copying, leave } = await beginWith(GIBIBYTE - 1);
+      const { location, lookOn, told, copying, leave } = await goOnWith(GIBIBYTE - 1);
       await untilItWaits(lookOn);
       await expect(Lease.acquire(lookOn)).rejects.toMatchObject({ code: 'RUNNER_ACTIVE' });
       await asOldApp(location, `UPDATE messages SET content = 'edited' WHERE id = 7`);
@@ -69,7 +70,7 @@ describe.each(ENGINES)('a copy on %s', (engine) => {
     });
 
     it('ends when it is told to while it waits', async () => {
-      const { lookOn, stopping, copying } = await beginWith(0);
+      const { lookOn, stopping, copying } = await goOnWith(0);
       await untilItWaits(lookOn);
       stopping.abort();
       expect(await copying).toMatchObject({ name: 'AbortError' });

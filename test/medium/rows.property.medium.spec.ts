@@ -26,7 +26,7 @@ import { asSql, type Refillable, refillable, SHAPES } from '../helpers/refillabl
 
 /** Tables per shape of the old table. The long form: SEGUE_PROPERTY_RUNS=2000, with a seed of its own each time. */
 const LONG = Number(process.env.SEGUE_PROPERTY_RUNS ?? 0);
-const ALL_RUNS = LONG || 40;
+const ALL_RUNS = LONG || 10;
 const SEED = Number(process.env.SEGUE_PROPERTY_SEED ?? (LONG > 0 ? Date.now() % 2 ** 31 : 1));
 const MILLISECONDS_PER_RUN = 3_000;
 

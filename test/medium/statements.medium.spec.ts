@@ -60,7 +60,7 @@ describe.each(ENGINES)('the statements of a list, whatever its size, on %s', (en
     await migrate(legacy.database);
     const noting = withNotes(legacy.database);
     ({ statements } = noting);
-    app = await appOn(noting.database, legacy.database);
+    app = await appOn(noting.database, { books: legacy.database });
 
     const send = async (viewer: string, input: object): Promise<string> =>
       (await app.get<{ sendMessage: { id: string } }>(viewer, SEND, { input })).sendMessage.id;

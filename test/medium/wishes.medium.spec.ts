@@ -10,7 +10,7 @@ import { parseRate, setPaused, setRateLimit } from '../../src/changeover/wishes.
 import { DEFAULT_MAPPING } from '../../src/config/legacy-mapping.js';
 import type { Database } from '../../src/database/database.js';
 import { asOldApp, ENGINES, open } from '../helpers/databases.js';
-import { contextOf, EXPAND, legacyDatabase } from '../helpers/legacy.js';
+import { contextOf, EXPAND, legacyDatabase, makeOnlyThreads } from '../helpers/legacy.js';
 
 async function copies(database: Database): Promise<number> {
   const [row] = await database.reader.all<{ count: number | string }>(
@@ -25,9 +25,9 @@ describe.each(ENGINES)('an operator on %s', (engine) => {
     // A process of its own has connections of its own.
     const operator = contextOf(await open(location));
     await expand(contextOf(database), EXPAND);
+    await makeOnlyThreads(database);
     await setPaused(operator, true);
     const copying = backfill(contextOf(database));
-    while (!(await readState(operator.database)).hasThreads) await sleep(20);
     await asOldApp(location, `UPDATE messages SET content = 'edited' WHERE id = 7`);
     while ((await copies(operator.database)) === 0) await sleep(20);
     // The one row that was written, and no other.

@@ -6,7 +6,7 @@ import { DEFAULT_MAPPING } from '../src/config/legacy-mapping.js';
 import type { EngineName } from '../src/database/dialect.js';
 import { generateLegacy } from '../src/demo/legacy-generator.js';
 import { makePlace, type Place, withDatabase } from '../test/drills/place.js';
-import { environmentOf, runCli, startOldApp } from '../test/drills/processes.js';
+import { environmentOf, runCli, startOldApps } from '../test/drills/processes.js';
 import { say, SERVER, timed } from './databases.js';
 
 const OLD_APPS = 2;
@@ -46,18 +46,16 @@ async function measure(
     generateLegacy(database, DEFAULT_MAPPING, { messages: rows, seed: 1 }),
   );
   await place.letIn();
-  const apps = await Promise.all(
-    Array.from({ length: OLD_APPS }, (_, number) =>
-      startOldApp({
-        url: place.oldAppUrl,
-        journal: join(folder, `journal-${number}`),
-        number,
-        of: OLD_APPS,
-        people: 10,
-        seed: number,
-        writesPerSecond: WRITES_PER_SECOND,
-      }),
-    ),
+  const apps = await startOldApps(
+    Array.from({ length: OLD_APPS }, (_, number) => ({
+      url: place.oldAppUrl,
+      journal: join(folder, `journal-${number}`),
+      number,
+      of: OLD_APPS,
+      people: 10,
+      seed: number,
+      writesPerSecond: WRITES_PER_SECOND,
+    })),
   );
   await sleep(ALONE_MS);
   for (const { child } of apps) child.send('beside');

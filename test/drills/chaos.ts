@@ -13,6 +13,7 @@ import { compare, type Findings, membersOf, missingOf, State } from './chaos-che
 import { askOverHttp, type Person, Reader, Writer } from './chaos-clients.js';
 import { CHAOS_FAULTS, type ChaosFault } from './chaos-faults.js';
 import { Proxy } from './chaos-proxy.js';
+import type { OldAppOrders } from './old-app.js';
 import { makePlace, type Place, withDatabase } from './place.js';
 import {
   CLI,
@@ -22,7 +23,7 @@ import {
   program,
   runCli,
   type RunningOldApp,
-  startOldApp,
+  startOldApps,
   startServer,
 } from './processes.js';
 
@@ -117,7 +118,7 @@ class Chaos {
     const proxy = await Proxy.to(this.port);
     try {
       const [writers, readers] = await this.clients(people, proxy.port);
-      const oldApp = await this.startOldApp();
+      const [oldApp] = (await startOldApps([this.oldAppOrders])) as [RunningOldApp];
       const written = writers.map((writer) => writer.run());
       const read = readers.map((reader) => reader.run());
       if (fault !== undefined) say(`planted: ${CHAOS_FAULTS[fault]}`);
@@ -261,8 +262,8 @@ class Chaos {
     return answer.data;
   }
 
-  private startOldApp(): Promise<RunningOldApp> {
-    return startOldApp({
+  private get oldAppOrders(): OldAppOrders {
+    return {
       url: this.place.oldAppUrl,
       journal: join(this.folder, 'journal'),
       number: 0,
@@ -270,7 +271,7 @@ class Chaos {
       people: PEOPLE,
       seed: this.options.seed,
       writesPerSecond: OLD_APP_WRITES_PER_SECOND,
-    });
+    };
   }
 
   /** All kills, and between them something else about each second, in an order of the seed's. */

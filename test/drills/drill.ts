@@ -11,7 +11,7 @@ import type { Database } from '../../src/database/database.js';
 import type { EngineName } from '../../src/database/dialect.js';
 import { generateLegacy, randomFrom } from '../../src/demo/legacy-generator.js';
 import type { Orders, Sent } from './killed-at.js';
-import type { OldAppReport, Written } from './old-app.js';
+import type { OldAppOrders, OldAppReport, Written } from './old-app.js';
 import { makePlace, type Place, withDatabase } from './place.js';
 import {
   collect,
@@ -20,8 +20,7 @@ import {
   freePort,
   program,
   runCli,
-  type RunningOldApp,
-  startOldApp,
+  startOldApps,
   startServer,
 } from './processes.js';
 
@@ -112,7 +111,7 @@ class Drill {
     const untouched = await this.withDatabase((database) => this.oldRows(database));
 
     const began = performance.now();
-    const apps = await Promise.all(Array.from({ length: OLD_APPS }, (_, n) => this.startOldApp(n)));
+    const apps = await startOldApps(Array.from({ length: OLD_APPS }, (_, n) => this.ordersOf(n)));
     // Alone first, to compare with.
     await sleep(Math.min(seconds * 150, 30_000));
     for (const { child } of apps) child.send('beside');
@@ -378,8 +377,8 @@ class Drill {
     return new Map(rows.map(({ id, line }) => [id, line]));
   }
 
-  private startOldApp(number: number): Promise<RunningOldApp> {
-    return startOldApp({
+  private ordersOf(number: number): OldAppOrders {
+    return {
       url: this.place.oldAppUrl,
       journal: this.journalOf(number),
       number,
@@ -387,7 +386,7 @@ class Drill {
       people: 10,
       seed: this.options.seed + number,
       writesPerSecond: WRITES_PER_SECOND,
-    });
+    };
   }
 
   private async readJournal(number: number): Promise<string> {

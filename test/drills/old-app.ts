@@ -9,7 +9,9 @@ import { randomFrom } from '../../src/demo/legacy-generator.js';
  * acknowledged. It alone writes the rows whose id leaves its number when divided by the number of old apps, and those
  * that it makes. On PostgreSQL it has a role of its own without rights on our tables, and reads lastval().
  *
- * Waits for its orders on the channel to its parent; `beside` begins a new set of latencies, `stop` ends it.
+ * Waits for its orders on the channel to its parent, says when it has read which rows are its own, and begins when it is
+ * told "begin": until then no other old app may make rows, which would be taken for some of the first. `beside` begins a
+ * new set of latencies, `stop` ends it.
  */
 
 export interface OldAppOrders {
@@ -135,12 +137,17 @@ class OldApp {
     private readonly random: () => number,
   ) {}
 
-  async run(): Promise<OldAppReport> {
-    const { number, of, writesPerSecond } = this.orders;
+  /** Takes the rows that are its own. */
+  async take(): Promise<void> {
+    const { number, of } = this.orders;
     for (const { key } of await this.connection.all(
       `SELECT CAST(id AS text) AS key FROM messages WHERE abs(id % ${of}) = ${number} ORDER BY id`,
     ))
       this.ids.push(String(key));
+  }
+
+  async run(): Promise<OldAppReport> {
+    const { writesPerSecond } = this.orders;
     const began = performance.now();
     for (let n = 1; !this.isStopped; n += 1) {
       try {
@@ -312,11 +319,15 @@ process.once('message', (orders: OldAppOrders) => {
   connect
     .then(async (connection) => {
       const app = new OldApp(connection, orders, randomFrom(orders.seed));
-      process.on('message', (message) => {
-        if (message === 'beside') app.beginBeside();
-        if (message === 'stop') app.stop();
+      await app.take();
+      await new Promise<void>((resolve) => {
+        process.on('message', (message) => {
+          if (message === 'begin') resolve();
+          if (message === 'beside') app.beginBeside();
+          if (message === 'stop') app.stop();
+        });
+        process.send?.('ready');
       });
-      process.send?.('ready');
       const report = await app.run();
       process.off('disconnect', abandoned);
       process.send?.(report);

@@ -61,8 +61,14 @@ export interface RunningOldApp {
   readonly report: Promise<OldAppReport>;
 }
 
-/** Starts an old app; resolves when it writes. */
-export async function startOldApp(orders: OldAppOrders): Promise<RunningOldApp> {
+/** Starts old apps, which write when all of them have taken the rows that are their own. */
+export async function startOldApps(orders: readonly OldAppOrders[]): Promise<RunningOldApp[]> {
+  const apps = await Promise.all(orders.map((each) => prepareOldApp(each)));
+  for (const { child } of apps) child.send('begin');
+  return apps;
+}
+
+async function prepareOldApp(orders: OldAppOrders): Promise<RunningOldApp> {
   const child = fork(program('old-app'), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   const ready = new Promise<void>((resolve, reject) => {
     child.once('message', () => {

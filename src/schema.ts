@@ -60,6 +60,7 @@ export function schemaOf(engine: EngineName, mapping: LegacyMapping): Schema {
       books.stateEntity(dialect),
       books.leaseEntity(dialect),
       books.queueEntity(dialect),
+      books.departedAccountEntity(dialect),
       books.placeEntity(dialect),
       books.quarantineEntity(dialect),
       books.certificateEntity(dialect),

@@ -6,9 +6,10 @@ import { LOWEST_ID } from '../database/ids.js';
 import { SegueError } from '../errors/segue-error.js';
 import { oldRows } from '../legacy/old-rows.js';
 import { nextSize } from './batch-size.js';
-import { SOURCES } from './capture.js';
+import { isOfAccount, SOURCES } from './capture.js';
 import { inParts } from './content-bytes.js';
 import type { ChangeoverContext } from './context.js';
+import { Departures } from './departures.js';
 import { Lease } from './lease.js';
 import { eachUnrefused, Settler } from './settle.js';
 import { Turns } from './turns.js';
@@ -53,6 +54,7 @@ interface Entry {
  */
 export class Applier {
   private readonly settler: Settler;
+  private readonly departures: Departures;
   private readonly sql: ApplySql;
   private readonly parts: (reader: Queryable, ids: readonly string[]) => Promise<string[][]>;
   private readonly targetMs: number;
@@ -67,6 +69,7 @@ export class Applier {
   ) {
     this.parts = (reader, ids) => inParts(reader, { dialect: database.dialect, mapping }, ids);
     this.settler = new Settler(database.dialect, mapping);
+    this.departures = new Departures(database.dialect, mapping);
     this.sql = applySql(database.dialect, mapping);
     this.targetMs = database.dialect.manners.busyTargetMs;
   }
@@ -85,10 +88,11 @@ export class Applier {
     const entries = await reader.all<Entry>(this.sql.entries, { size: this.size });
     if (entries.length === 0) return 0;
     const rows = entries.filter(
-      ({ source, legacyId }) => source !== SOURCES.users && legacyId !== null,
+      ({ source, legacyId }) => !isOfAccount(source) && legacyId !== null,
     );
+    const isDeparture = ({ source }: Entry): boolean => source === SOURCES.departures;
     const others = entries.filter(
-      ({ source, legacyId }) => source === SOURCES.users || legacyId === null,
+      (entry) => (isOfAccount(entry.source) || entry.legacyId === null) && !isDeparture(entry),
     );
     this.heldMs = 0;
     const run: RunExcluded = async (work) => {
@@ -96,7 +100,11 @@ export class Applier {
       this.heldMs += heldMs;
       return result;
     };
-    let done = await this.applyRows(rows, reader, run);
+    let done = 0;
+    // First who has left: what is written under his id since is somebody else's.
+    for (const entry of entries.filter(isDeparture))
+      done += await this.applyMany(entry, reader, run);
+    done += await this.applyRows(rows, reader, run);
     if (rows.length > 0) this.size = this.nextSlice(rows.length);
     for (const entry of others) done += await this.applyMany(entry, reader, run);
     return done;
@@ -158,7 +166,7 @@ export class Applier {
     reader: Queryable,
     run: RunExcluded,
   ): Promise<number> {
-    const statements = source === SOURCES.users ? this.sql.ofAccount : this.sql.gone;
+    const statements = isOfAccount(source) ? this.sql.ofAccount : this.sql.gone;
     for (const statement of statements)
       for (let after = LOWEST_ID; ;) {
         const page = await reader.all<{ legacyId: string }>(statement, {
@@ -180,9 +188,17 @@ export class Applier {
           );
         after = last.legacyId;
       }
-    return run(async (transaction) =>
-      mayApply(await getState(transaction)) ? this.takeAway(transaction, [id]) : 0,
-    );
+    return run(async (transaction) => {
+      const state = await getState(transaction);
+      if (!mayApply(state)) return 0;
+      if (isOfAccount(source) && legacyId !== null)
+        await this.departures.settle(
+          transaction,
+          { source, account: legacyId },
+          hasReached(state.stage, 'BACKFILLED'),
+        );
+      return this.takeAway(transaction, [id]);
+    });
   }
 
   private async takeAway(transaction: Queryable, ids: readonly string[]): Promise<number> {

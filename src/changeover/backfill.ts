@@ -7,6 +7,7 @@ import { MOST_BYTES } from './content-bytes.js';
 import type { ChangeoverContext } from './context.js';
 import { compareConversations, mendConversation } from './conversation-checks.js';
 import { type CopySql, copySql } from './copy-sql.js';
+import { Departures } from './departures.js';
 import { LOWEST_ID } from '../database/ids.js';
 import { type Bounds, nextAfter, oldRows } from '../legacy/old-rows.js';
 import { Lease } from './lease.js';
@@ -104,6 +105,7 @@ class Backfill {
       if (hasReached(state.stage, 'BACKFILLING')) return state;
       const { dialect } = this.context.database;
       // All that was written so far is about to be read. Capture first, upper bound after.
+      await new Departures(dialect, this.context.mapping).recordAll(transaction);
       await transaction.run('DELETE FROM changeover_queue');
       const [bounds] = await transaction.all<Bounds>(oldRows(dialect, this.context.mapping).bounds);
       await transaction.run(
@@ -145,9 +147,11 @@ class Backfill {
         meter.add(rows);
       },
     );
-    await this.fenced((transaction) =>
-      transaction.run('UPDATE changeover_state SET has_threads = true WHERE id = 1'),
-    );
+    await this.fenced(async (transaction) => {
+      const { database, mapping } = this.context;
+      await new Departures(database.dialect, mapping).vacate(transaction);
+      await transaction.run('UPDATE changeover_state SET has_threads = true WHERE id = 1');
+    });
     await this.analyze('conversations', 'conversation_participants', 'changeover_places');
   }
 

@@ -85,6 +85,24 @@ export function queueEntity({ engine, types }: Dialect): EntitySchema {
       // Null: all of the table, as TRUNCATE leaves it.
       legacyId: { name: 'legacy_id', type: types.id, nullable: true },
       queuedAt: { name: 'queued_at', type: types.instant },
+      // Of an account that was deleted, or got another id.
+      phone: { type: 'text', nullable: true },
+    },
+  });
+}
+
+/**
+ * Accounts that the old app has deleted, with the number of whose they were: who has their ids by now is somebody else,
+ * unless the number is the same. Outlives a rollback.
+ */
+export function departedAccountEntity({ types }: Dialect): EntitySchema {
+  return new EntitySchema({
+    name: 'DepartedAccount',
+    tableName: 'departed_accounts',
+    columns: {
+      userId: { name: 'user_id', type: types.id, primary: true },
+      phone: { type: 'text', nullable: true },
+      departedAt: { name: 'departed_at', type: types.instant },
     },
   });
 }

@@ -5,7 +5,15 @@ import type { Dialect } from '../database/dialect.js';
 import { LEGACY_COLUMNS } from '../legacy/old-rows.js';
 
 /** Where an entry of the queue comes from. */
-export const SOURCES = { messages: 'messages', users: 'users' } as const;
+export const SOURCES = { messages: 'messages', users: 'users', departures: 'departures' } as const;
+
+/** Whether an entry is about an account, and no row of the old messages. */
+export function isOfAccount(source: string): boolean {
+  return source === SOURCES.users || source === SOURCES.departures;
+}
+
+/** The same in SQL. */
+export const IS_OF_ACCOUNT = `source IN ('${SOURCES.users}', '${SOURCES.departures}')`;
 
 /** The old tables whose writes are captured: the messages, and who is behind an account. */
 function capturedTables({ messages, users }: LegacyMapping): CapturedTable[] {
@@ -21,6 +29,7 @@ function capturedTables({ messages, users }: LegacyMapping): CapturedTable[] {
       key: users.columns.id,
       columns: [users.columns.id, users.columns.phone],
       source: SOURCES.users,
+      departure: { source: SOURCES.departures, keeps: users.columns.phone },
     },
   ];
 }

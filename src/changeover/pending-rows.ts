@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Queryable } from '../database/database.js';
 import { inRange, oldRows } from '../legacy/old-rows.js';
 import { applyUnlessOthersDo } from './apply.js';
-import { SOURCES } from './capture.js';
+import { IS_OF_ACCOUNT, isOfAccount } from './capture.js';
 import type { ChangeoverContext } from './context.js';
 import { mergeMismatches, type Mismatch } from './mismatch.js';
 import { getState, readLatest } from './stage.js';
@@ -22,8 +22,8 @@ export async function pendingIn(
   { from, upTo }: { from: string; upTo: string },
 ): Promise<ReadonlySet<string> | null> {
   const entries = await reader.all<{ legacyId: string | null }>(
-    `SELECT DISTINCT CASE WHEN source <> '${SOURCES.users}' THEN CAST(legacy_id AS text) END AS "legacyId" FROM changeover_queue
-     WHERE ${inRange('legacy_id')} OR legacy_id IS NULL OR source = '${SOURCES.users}'`,
+    `SELECT DISTINCT CASE WHEN NOT ${IS_OF_ACCOUNT} THEN CAST(legacy_id AS text) END AS "legacyId" FROM changeover_queue
+     WHERE ${inRange('legacy_id')} OR legacy_id IS NULL OR ${IS_OF_ACCOUNT}`,
     { from, upTo },
   );
   return entries.some(({ legacyId }) => legacyId === null)
@@ -110,7 +110,7 @@ export class PendingRows {
     );
     const rows = new Map<string, Mismatch>();
     for (const { source, id } of entries) {
-      const isRow = source !== SOURCES.users && id !== null;
+      const isRow = !isOfAccount(source) && id !== null;
       const what = isRow ? 'it was written' : `${source} ${id ?? ''} changed`;
       rows.set(isRow ? id : what, {
         legacyId: isRow ? id : '0',
@@ -125,7 +125,7 @@ export class PendingRows {
   async count(): Promise<Tally> {
     const { database, mapping } = this.context;
     const rows = oldRows(database.dialect, mapping);
-    const ofRows = `source <> '${SOURCES.users}' AND legacy_id IS NOT NULL`;
+    const ofRows = `NOT ${IS_OF_ACCOUNT} AND legacy_id IS NOT NULL`;
     const settled = (id: string, table: string): string =>
       `(SELECT count(${id}) FROM ${table}) - (SELECT count(*) FROM ${table} WHERE ${id} IN (SELECT legacy_id FROM changeover_queue WHERE ${ofRows}))`;
     const [row] = await database.snapshot((reader) =>
@@ -134,7 +134,7 @@ export class PendingRows {
            ${settled('legacy_message_id', 'enhanced_messages')} AS migrated,
            ${settled('legacy_id', 'changeover_quarantine')} AS quarantined,
            (SELECT count(DISTINCT legacy_id) FROM changeover_queue WHERE ${ofRows}) AS pending,
-           (SELECT count(*) FROM changeover_queue WHERE source <> '${SOURCES.users}' AND legacy_id IS NULL) AS "isEmptied"`,
+           (SELECT count(*) FROM changeover_queue WHERE NOT ${IS_OF_ACCOUNT} AND legacy_id IS NULL) AS "isEmptied"`,
       ),
     );
     return {

@@ -1,4 +1,5 @@
 import type { LegacyMapping } from '../config/legacy-mapping.js';
+import { moveInSql } from '../conversations/vacancy.js';
 import type { Dialect } from '../database/dialect.js';
 import { oldRows, plainColumns } from '../legacy/old-rows.js';
 import { LATE, RAW, UNKNOWN_STATUS } from '../messages/enhanced-message.entities.js';
@@ -87,7 +88,7 @@ function changesSql(
       FROM segue_members b ${now} WHERE p.user_id IS NULL
     UNION ALL SELECT 2, 'ConversationChanged', c.id, ${none}, ${none}, 0 FROM conversations c
       WHERE ${isTouched('c.id')} AND (EXISTS (SELECT 1 FROM segue_members b ${now}
-          WHERE b.conversation_id = c.id AND (p.user_id IS NULL OR p.role <> b.role))
+          WHERE b.conversation_id = c.id AND (p.user_id IS NULL OR p.role <> b.role OR p.vacant <> b.vacant))
         OR EXISTS (SELECT 1 FROM conversation_participants p WHERE p.conversation_id = c.id AND p.left_at IS NULL
           AND NOT EXISTS (SELECT 1 FROM segue_members b WHERE b.conversation_id = p.conversation_id AND b.user_id = p.user_id)))
     UNION ALL SELECT 3, 'MessageRemoved', b.conversation_id, ${none}, b.id, b.position FROM segue_before b
@@ -130,8 +131,9 @@ export function settleSql(
   const mask = `(${rules.rawMask} + CASE WHEN o.late = 1 THEN ${LATE} ELSE 0 END)`;
   const served = `o.conversation_id, o.account, o.id, ${rules.kind}, o.content, coalesce(o.instant, o.place), o.place, ${rules.status}, ${mask}`;
   const participant = (user: string, role: string, hasWritten: string, condition: string): string =>
-    `INSERT INTO conversation_participants (conversation_id, user_id, role, has_written, joined_at, unread_from)
-      SELECT p.conversation_id, p.user_id, ${role}, p.wrote = 1, c.created_at, CASE WHEN c.kind = 'group' THEN c.last_position END
+    `INSERT INTO conversation_participants (conversation_id, user_id, role, has_written, joined_at, unread_from, vacant)
+      SELECT p.conversation_id, p.user_id, ${role}, p.wrote = 1, c.created_at, CASE WHEN c.kind = 'group' THEN c.last_position END,
+        NOT EXISTS (SELECT 1 FROM ${users} u WHERE u.${userId} = p.user_id)
       FROM (SELECT o.conversation_id, ${user} AS user_id, max(CASE WHEN ${hasWritten} THEN 1 ELSE 0 END) AS wrote,
           min(o.id) AS first_id FROM ${row}
         WHERE ${condition} GROUP BY o.conversation_id, ${user}) AS p
@@ -169,9 +171,10 @@ export function settleSql(
         ['conversation_id', 'id'],
         ['user_id', 'id'],
         ['role', 'text'],
+        ['vacant', 'flag'],
       ]),
-      `INSERT INTO segue_members (conversation_id, user_id, role)
-        SELECT p.conversation_id, p.user_id, p.role FROM conversation_participants p WHERE p.left_at IS NULL AND ${isTouched('p.conversation_id')}`,
+      `INSERT INTO segue_members (conversation_id, user_id, role, vacant)
+        SELECT p.conversation_id, p.user_id, p.role, p.vacant FROM conversation_participants p WHERE p.left_at IS NULL AND ${isTouched('p.conversation_id')}`,
     ],
     changes: changesSql(dialect, isOfRow, isTouched),
     takeAway: [
@@ -257,6 +260,14 @@ export function settleSql(
           THEN 'member' ELSE 'admin' END`,
         'true',
         `${placed} AND o.thread_group IS NOT NULL AND o.sender_id IS NOT NULL`,
+      ),
+      // Whose id was somebody else's is in the thread when he writes in it, or to him.
+      moveInSql(
+        dialect,
+        { table: users, id: userId },
+        `EXISTS (SELECT 1 FROM ${row} WHERE o.conversation_id = c.id AND o.copy_id IS NULL AND o.place > c.last_position
+          AND (o.thread_group IS NULL OR o.sender_id = conversation_participants.user_id))
+        AND c.id IN (SELECT o.conversation_id FROM ${row})`,
       ),
       // Whatever hid it, its old row is there.
       `UPDATE enhanced_messages SET (conversation_id, sender_id, legacy_message_id, kind, text, sent_at, position, status, raw_mask) =

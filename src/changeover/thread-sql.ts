@@ -41,6 +41,10 @@ export interface ThreadSql {
  */
 export function threadSql(dialect: Dialect, mapping: LegacyMapping): ThreadSql {
   const rules = rowRules(dialect, mapping);
+  const users = dialect.name(mapping.users.table);
+  const userId = dialect.name(mapping.users.columns.id);
+  const isVacant = (id: string): string =>
+    `NOT EXISTS (SELECT 1 FROM ${users} u WHERE u.${userId} = ${id})`;
   const writer = 'group_id, pair_low, pair_high, sender_id';
   const writers = `${writer.split(', ').join(' bigint, ')} bigint, first_at bigint, last_at bigint, first_id bigint`;
 
@@ -110,21 +114,21 @@ export function threadSql(dialect: Dialect, mapping: LegacyMapping): ThreadSql {
       ...(['low', 'high'] as const).map(
         (
           end,
-        ) => `INSERT INTO conversation_participants (conversation_id, user_id, role, has_written, joined_at)
+        ) => `INSERT INTO conversation_participants (conversation_id, user_id, role, has_written, joined_at, vacant)
         SELECT (SELECT c.id FROM conversations c WHERE c.pair_low = t.pair_low AND c.pair_high = t.pair_high),
-          t.pair_${end}, 'member', t.${end}_wrote = 1, t.first_at
+          t.pair_${end}, 'member', t.${end}_wrote = 1, t.first_at, ${isVacant(`t.pair_${end}`)}
         FROM segue_threads t
         WHERE t.number BETWEEN :first AND :last AND t.pair_low IS NOT NULL
         ON CONFLICT DO NOTHING`,
       ),
       // A group's writers are all that is known of its members; who wrote first is its admin. They see all of it.
       // To none of them it becomes unread by that.
-      `INSERT INTO conversation_participants (conversation_id, user_id, role, has_written, joined_at, unread_from)
+      `INSERT INTO conversation_participants (conversation_id, user_id, role, has_written, joined_at, unread_from, vacant)
         SELECT c.id, w.sender_id,
           CASE WHEN EXISTS (SELECT 1 FROM segue_writers o
             WHERE o.group_id = w.group_id AND o.sender_id IS NOT NULL
               AND (o.first_at, o.first_id) < (w.first_at, w.first_id)) THEN 'member' ELSE 'admin' END,
-          true, t.first_at, t.last_at
+          true, t.first_at, t.last_at, ${isVacant('w.sender_id')}
         FROM segue_threads t
           JOIN conversations c ON c.legacy_group_id = t.group_id
           JOIN segue_writers w ON w.group_id = t.group_id AND w.sender_id IS NOT NULL

@@ -34,6 +34,8 @@ export interface ParticipantRow {
   readonly deliveredPosition: string | null;
   readonly deliveredMessageId: string | null;
   readonly deliveredAt: string | null;
+  /** His account is gone, though somebody else may have its id by now. */
+  readonly isVacant: boolean;
 }
 
 /** The bounds of what somebody sees in a conversation, both excluded: places `(position, id)`. */
@@ -90,7 +92,7 @@ export class ConversationReader {
     const pairs = keys.map((key) => key.split(' '));
     const { dialect, reader } = this.database;
     const rows = await reader.all<RawConversation>(
-      `${this.select} WHERE p.user_id IN (${dialect.idsIn('viewers')}) AND p.conversation_id IN (${dialect.idsIn('ids')})`,
+      `${this.select} WHERE p.user_id IN (${dialect.idsIn('viewers')}) AND p.conversation_id IN (${dialect.idsIn('ids')}) AND NOT p.vacant`,
       {
         viewers: JSON.stringify([...new Set(pairs.map(([viewerId]) => viewerId))]),
         ids: JSON.stringify([...new Set(pairs.map(([, id]) => id))]),
@@ -131,6 +133,7 @@ export class ConversationReader {
     const conditions = [
       'p.user_id = CAST(:viewerId AS bigint)',
       'p.left_at IS NULL',
+      'NOT p.vacant',
       '(c.last_position, c.id) < (CAST(:position AS bigint), CAST(:id AS bigint))',
     ];
     if (unreadOnly === true)
@@ -160,18 +163,22 @@ export class ConversationReader {
     ids: readonly string[],
   ): Promise<(readonly ParticipantRow[])[]> => {
     const { dialect, reader } = this.database;
-    const rows = await reader.all<ParticipantRow>(
+    const rows = await reader.all<
+      Omit<ParticipantRow, 'isVacant'> & { readonly isVacant: boolean | number }
+    >(
       `SELECT CAST(p.conversation_id AS text) AS "conversationId", CAST(p.user_id AS text) AS "userId", p.role,
          CAST(p.joined_at AS text) AS "joinedAt", CAST(p.visible_from AS text) AS "visibleFrom",
          CAST(p.read_position AS text) AS "readPosition", CAST(p.read_message_id AS text) AS "readMessageId", CAST(p.read_at AS text) AS "readAt",
-         CAST(p.delivered_position AS text) AS "deliveredPosition", CAST(p.delivered_message_id AS text) AS "deliveredMessageId", CAST(p.delivered_at AS text) AS "deliveredAt"
+         CAST(p.delivered_position AS text) AS "deliveredPosition", CAST(p.delivered_message_id AS text) AS "deliveredMessageId", CAST(p.delivered_at AS text) AS "deliveredAt",
+         p.vacant AS "isVacant"
        FROM conversation_participants p
        WHERE p.conversation_id IN (${dialect.idsIn('ids')}) AND p.left_at IS NULL
        ORDER BY p.conversation_id, p.joined_at, p.user_id`,
       { ids: JSON.stringify(ids) },
     );
     const members = new Map<string, ParticipantRow[]>(ids.map((id) => [id, []]));
-    for (const row of rows) members.get(row.conversationId)?.push(row);
+    for (const row of rows)
+      members.get(row.conversationId)?.push({ ...row, isVacant: Boolean(row.isVacant) });
     return ids.map((id) => members.get(id) ?? []);
   };
 }

@@ -19,8 +19,8 @@ export async function titleOf(
   // Notes to oneself are called by one's own name.
   const named = others.length === 0 ? members : others;
   const names = await Promise.all(
-    named.slice(0, MOST_NAMES).map(async ({ userId }) => {
-      const user = await users.find(userId, context.loaders);
+    named.slice(0, MOST_NAMES).map(async ({ userId, isVacant }) => {
+      const user = isVacant ? null : await users.find(userId, context.loaders);
       return user === null ? 'Unknown' : users.nameFor(user, context);
     }),
   );

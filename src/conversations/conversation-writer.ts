@@ -5,6 +5,7 @@ import type { Dialect } from '../database/dialect.js';
 import { SegueError } from '../errors/segue-error.js';
 import { appendEvents, type EventDraft, type MembershipChange } from '../events/event-log.js';
 import { globalId } from '../graphql/global-ids.js';
+import { moveInSql } from './vacancy.js';
 import type { Sides } from '../messages/old-side.js';
 
 /** Groups that are made here take numbers in the old column from here up, which no old app is expected to reach. */
@@ -67,7 +68,10 @@ export class ConversationWriter {
     if (conversation === undefined)
       throw new Error('The conversation just made cannot be read back');
     const { id } = conversation;
-    if (made === 0) return id;
+    if (made === 0) {
+      await this.moveIn(transaction, id, viewerId);
+      return id;
+    }
     await this.checkAccounts(transaction, [userId]);
     for (const member of new Set([low, high])) await this.addMember(transaction, id, member, null);
     await appendEvents(transaction, this.dialect, [
@@ -288,6 +292,16 @@ export class ConversationWriter {
     ]);
   }
 
+  /** Who has the id of somebody who is gone is in their conversation from when he asks for it. */
+  private async moveIn(transaction: Queryable, id: string, viewerId: string): Promise<void> {
+    const which =
+      'c.id = CAST(:id AS bigint) AND conversation_participants.user_id = CAST(:viewerId AS bigint)';
+    if ((await transaction.run(moveInSql(this.dialect, this.users, which), { id, viewerId })) > 0)
+      await appendEvents(transaction, this.dialect, [
+        { kind: 'ConversationChanged', conversationId: id },
+      ]);
+  }
+
   /** @param after the place behind which he sees messages; null: all of them */
   private async addMember(
     transaction: Queryable,
@@ -301,7 +315,7 @@ export class ConversationWriter {
       `INSERT INTO conversation_participants (conversation_id, user_id, role, has_written, joined_at, visible_from, unread_from)
        VALUES (CAST(:id AS bigint), CAST(:userId AS bigint), CAST(:role AS text), false, ${now}, CAST(:after AS bigint), CAST(:after AS bigint))
        ON CONFLICT (conversation_id, user_id) DO UPDATE SET role = excluded.role, joined_at = excluded.joined_at, left_at = NULL,
-         left_event = NULL, visible_from = excluded.visible_from, visible_to = NULL, unread_from = excluded.unread_from`,
+         left_event = NULL, visible_from = excluded.visible_from, visible_to = NULL, unread_from = excluded.unread_from, vacant = false`,
       { id, userId, role, after },
     );
   }
@@ -312,7 +326,7 @@ export class ConversationWriter {
   ): Promise<{ userId: string; role: Role; isIn: boolean }[]> {
     const rows = await transaction.all<{ userId: string; role: Role; leftAt: string | null }>(
       `SELECT CAST(user_id AS text) AS "userId", role, CAST(left_at AS text) AS "leftAt" FROM conversation_participants
-       WHERE conversation_id = CAST(:id AS bigint)`,
+       WHERE conversation_id = CAST(:id AS bigint) AND NOT vacant`,
       { id },
     );
     return rows.map(({ userId, role, leftAt }) => ({ userId, role, isIn: leftAt === null }));

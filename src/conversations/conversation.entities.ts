@@ -79,6 +79,8 @@ export function participantEntity({ types }: Dialect): EntitySchema {
       readMessageId: { name: 'read_message_id', type: types.id, nullable: true },
       readAt: { ...instant, name: 'read_at' },
       markedUnread: { name: 'marked_unread', type: types.flag, default: false },
+      // His account is gone: who gets its number is somebody else, and not in here before he writes or is written to.
+      vacant: { type: types.flag, default: false },
     },
     indices: [{ name: 'conversation_participants_user', columns: ['userId'] }],
   });

@@ -210,6 +210,6 @@ export class ParticipantsResolver {
     @Parent() { row }: Participant,
     @Context() { loaders }: GraphQLContext,
   ): Promise<User | null> {
-    return this.users.find(row.userId, loaders);
+    return row.isVacant ? Promise.resolve(null) : this.users.find(row.userId, loaders);
   }
 }

@@ -7,6 +7,8 @@ export interface CapturedTable {
   readonly columns: readonly string[];
   /** What entries of this table say they come from. */
   readonly source: string;
+  /** What an entry says of a row that is gone, where that is another thing, and which of its columns it keeps as `phone`. */
+  readonly departure?: { readonly source: string; readonly keeps: string };
 }
 
 /** A trigger that captures writes: it appends to `changeover_queue` and does nothing else. */

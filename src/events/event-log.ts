@@ -131,7 +131,7 @@ const COLUMNS = `e.id, e.kind, CAST(e.conversation_id AS text) AS "conversationI
   CAST(e.message_id AS text) AS "messageId", CAST(e.subject_id AS text) AS "subjectId", CAST(e.at AS text) AS at`;
 
 /** Whether a member may see an event, by the bounds on his row `p`. */
-const IS_WITHIN = `(p.joined_event IS NULL OR e.id > p.joined_event) AND (p.left_event IS NULL OR e.id <= p.left_event)`;
+const IS_WITHIN = `NOT p.vacant AND (p.joined_event IS NULL OR e.id > p.joined_event) AND (p.left_event IS NULL OR e.id <= p.left_event)`;
 
 /** A page of the log, and how far it reaches: all that the person may see up to there is in it. */
 export interface Page {

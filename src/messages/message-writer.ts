@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import type { LegacyMapping } from '../config/legacy-mapping.js';
 import type { Queryable } from '../database/database.js';
+import { moveInSql } from '../conversations/vacancy.js';
 import type { Dialect } from '../database/dialect.js';
 import type { Outcome } from '../database/grouped-writes.js';
 import { SegueError } from '../errors/segue-error.js';
-import { appendEvents } from '../events/event-log.js';
+import { appendEvents, type EventDraft } from '../events/event-log.js';
 import { globalId } from '../graphql/global-ids.js';
 import { STATUS_CODES } from './enhanced-message.entities.js';
 import type { OldSide, Sides } from './old-side.js';
@@ -91,7 +92,7 @@ export class MessageWriter {
       if (draft.clientId !== null)
         facts.earlier.set(clientKey(draft), { id: message.id, digest: digestOf(draft) });
     }
-    if (written.length > 0) await this.finish(transaction, written);
+    if (written.length > 0) await this.finish(transaction, written, facts);
     return outcomes;
   }
 
@@ -118,11 +119,17 @@ export class MessageWriter {
     const { dialect } = this;
     const ids = JSON.stringify([...conversations.keys()]);
     const senders = JSON.stringify([...new Set(drafts.map(({ senderId }) => senderId))]);
-    const members = await transaction.all<{ conversationId: string; userId: string }>(
-      `SELECT CAST(p.conversation_id AS text) AS "conversationId", CAST(p.user_id AS text) AS "userId" FROM conversation_participants p
-       WHERE p.conversation_id IN (${dialect.idsIn('ids')}) AND p.user_id IN (${dialect.idsIn('senders')}) AND p.left_at IS NULL`,
+    const participants = await transaction.all<{
+      conversationId: string;
+      userId: string;
+      isVacant: boolean | number;
+    }>(
+      `SELECT CAST(p.conversation_id AS text) AS "conversationId", CAST(p.user_id AS text) AS "userId", p.vacant AS "isVacant"
+       FROM conversation_participants p
+       WHERE p.conversation_id IN (${dialect.idsIn('ids')}) AND (p.user_id IN (${dialect.idsIn('senders')}) OR p.vacant) AND p.left_at IS NULL`,
       { ids, senders },
     );
+    const members = participants.filter(({ isVacant }) => !isVacant);
     const recipients = [...conversations.values()].flatMap(({ pairLow, pairHigh }) =>
       pairLow === null || pairHigh === null ? [] : [pairLow, pairHigh],
     );
@@ -155,7 +162,7 @@ export class MessageWriter {
         : await transaction.all<{ id: string; conversationId: string; userId: string }>(
             `SELECT CAST(e.id AS text) AS id, CAST(e.conversation_id AS text) AS "conversationId", CAST(p.user_id AS text) AS "userId"
              FROM enhanced_messages e JOIN conversation_participants p ON p.conversation_id = e.conversation_id
-             WHERE e.id IN (${dialect.idsIn('replies')}) AND e.removed_at IS NULL AND p.user_id IN (${dialect.idsIn('senders')})
+             WHERE e.id IN (${dialect.idsIn('replies')}) AND e.removed_at IS NULL AND p.user_id IN (${dialect.idsIn('senders')}) AND NOT p.vacant
                AND (p.visible_from IS NULL OR e.position > p.visible_from)`,
             { replies: JSON.stringify(replies), senders },
           );
@@ -164,6 +171,11 @@ export class MessageWriter {
     );
     return {
       members: new Set(members.map(({ conversationId, userId }) => `${conversationId} ${userId}`)),
+      vacancies: new Set(
+        participants
+          .filter(({ isVacant }) => Boolean(isVacant))
+          .map(({ conversationId }) => conversationId),
+      ),
       accounts: new Set(accounts.map(({ id }) => id)),
       earlier: new Map(
         earlier.map(({ id, digest, ...key }) => [clientKey(key), { id, digest: digest ?? '' }]),
@@ -208,7 +220,11 @@ export class MessageWriter {
   }
 
   /** The rows of our own, all at once, and last of all the events. */
-  private async finish(transaction: Queryable, written: readonly NewMessage[]): Promise<void> {
+  private async finish(
+    transaction: Queryable,
+    written: readonly NewMessage[],
+    { vacancies }: Facts,
+  ): Promise<void> {
     const parameters: Record<string, string | null> = {};
     const rows = written.map(({ id, hasOldRow, draft, sentAt }, n) => {
       const values = {
@@ -235,6 +251,9 @@ export class MessageWriter {
       parameters,
     );
     const last = new Map(written.map(({ draft, sentAt }) => [draft.conversationId, sentAt]));
+    const entered: string[] = [];
+    for (const id of last.keys())
+      if (vacancies.has(id) && (await this.moveIn(transaction, id)) > 0) entered.push(id);
     for (const [id, position] of last)
       await transaction.run(
         'UPDATE conversations SET last_position = CAST(:position AS bigint) WHERE id = CAST(:id AS bigint)',
@@ -248,14 +267,21 @@ export class MessageWriter {
          WHERE conversation_id = CAST(:conversationId AS bigint) AND user_id = CAST(:senderId AS bigint) AND NOT has_written`,
         { conversationId, senderId },
       );
-    await appendEvents(
-      transaction,
-      this.dialect,
-      written.map(({ id, draft }) => ({
+    await appendEvents(transaction, this.dialect, [
+      ...entered.map((id): EventDraft => ({ kind: 'ConversationChanged', conversationId: id })),
+      ...written.map(({ id, draft }): EventDraft => ({
         kind: 'MessageAdded',
         conversationId: draft.conversationId,
         messageId: id,
       })),
+    ]);
+  }
+
+  /** Who has the id of somebody who is gone sees what is written to him; of a group, nothing that others write. */
+  private moveIn(transaction: Queryable, id: string): Promise<number> {
+    return transaction.run(
+      moveInSql(this.dialect, this.users, `c.id = CAST(:id AS bigint) AND c.kind = 'direct'`),
+      { id },
     );
   }
 }
@@ -272,6 +298,8 @@ interface NewMessage {
 interface Facts {
   /** `conversation user`, of those who are members now. */
   readonly members: ReadonlySet<string>;
+  /** Conversations in which somebody's account is gone. */
+  readonly vacancies: ReadonlySet<string>;
   readonly accounts: ReadonlySet<string>;
   /** By sender and client id. */
   readonly earlier: Map<string, { id: string; digest: string }>;

@@ -62,7 +62,7 @@ export class ReceiptWriter {
       `SELECT CAST(e.position AS text) AS position, CAST(p.read_position AS text) AS "readPosition", CAST(p.read_message_id AS text) AS "readId",
          CAST(p.delivered_position AS text) AS "deliveredPosition", CAST(p.delivered_message_id AS text) AS "deliveredId"
        FROM conversation_participants p JOIN enhanced_messages e ON e.conversation_id = p.conversation_id
-       WHERE p.conversation_id = CAST(:conversationId AS bigint) AND p.user_id = CAST(:userId AS bigint) AND p.left_at IS NULL
+       WHERE p.conversation_id = CAST(:conversationId AS bigint) AND p.user_id = CAST(:userId AS bigint) AND p.left_at IS NULL AND NOT p.vacant
          AND e.id = CAST(:messageId AS bigint) AND (p.visible_from IS NULL OR e.position > p.visible_from)`,
       { conversationId, userId, messageId },
     );

@@ -283,6 +283,8 @@ class Drill {
     await write(
       `INSERT INTO messages (id, sender_id, recipient_id, content) VALUES (${id}, 1, 2, 'to go')`,
     );
+    // It rests after that batch, for as long as it takes to be ended: there have to be rows left for what follows.
+    await this.cli('rate', '500');
     const batch = this.startKilled('SIGSTOP', 1);
     await batch.stopped;
     await write(`DELETE FROM messages WHERE id = ${id}`);
@@ -298,9 +300,10 @@ class Drill {
       }),
     );
     batch.child.kill('SIGCONT');
-    await sleep(500);
+    await this.until(async (database) => (await readState(database)).migrated > 0);
     batch.child.kill('SIGKILL');
     await exited(batch.child);
+    await this.cli('rate', 'off');
   }
 
   /** Compares both sides with the journals; returns the number of rows in them. */

@@ -94,7 +94,7 @@ describe.each(ENGINES)('the chaos on %s', (engine) => {
     async () => {
       const { code, report } = await drill(
         'run-chaos',
-        ...['--engine', engine, '--minutes', '0.3', '--kills', '3'],
+        ...['--engine', engine, '--minutes', '0.2', '--kills', '2'],
       );
       expect({ seed: SEED, failures: report.failures }).toEqual({ seed: SEED, failures: [] });
       expect(code).toBe(0);
@@ -105,7 +105,7 @@ describe.each(ENGINES)('the chaos on %s', (engine) => {
         wronglyTold: 0,
         resyncs: 0,
       });
-      expect(report.torments.kill).toBe(3);
+      expect(report.torments.kill).toBe(2);
       expect(report.acknowledged).toBeGreaterThan(10);
       expect(report.told).toBeGreaterThan(report.acknowledged);
       expect(report.resumes).toBeGreaterThan(3);

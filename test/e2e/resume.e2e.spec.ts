@@ -11,7 +11,7 @@ import { finished, outputOf, segue, startCli } from '../helpers/programs.js';
 const ROWS = 20_000;
 
 /** Of each of two engines. */
-const KILLS = TAKES_ALL ? 30 : 8;
+const KILLS = TAKES_ALL ? 30 : 5;
 
 /** The same seed gives the same moments, as far as the machine is as fast. */
 const SEED = Number(process.env.SEGUE_TEST_SEED ?? Date.now() % 1_000_000);

@@ -31,6 +31,7 @@ export const postgresTables: OwnTables = {
     'changeover_state',
     'changeover_lease',
     'changeover_queue',
+    'departed_accounts',
     'changeover_places',
     'changeover_quarantine',
     'changeover_certificates',
@@ -54,7 +55,7 @@ export const postgresTables: OwnTables = {
       "joined_event" bigint, "left_event" bigint, "visible_from" bigint, "visible_to" bigint, "unread_from" bigint,
       "delivered_position" bigint, "delivered_message_id" bigint, "delivered_at" bigint,
       "read_position" bigint, "read_message_id" bigint, "read_at" bigint, "marked_unread" boolean NOT NULL DEFAULT false,
-      PRIMARY KEY ("conversation_id", "user_id"))`,
+      "vacant" boolean NOT NULL DEFAULT false, PRIMARY KEY ("conversation_id", "user_id"))`,
     `CREATE INDEX "conversation_participants_user" ON "conversation_participants" ("user_id")`,
 
     `CREATE TABLE "enhanced_messages" ("id" bigint PRIMARY KEY NOT NULL, "conversation_id" bigint NOT NULL,
@@ -107,7 +108,9 @@ export const postgresTables: OwnTables = {
     `CREATE TABLE "changeover_lease" ("name" text PRIMARY KEY NOT NULL, "holder" text NOT NULL, "expires_at" bigint NOT NULL)`,
 
     `CREATE TABLE "changeover_queue" ("id" uuid PRIMARY KEY NOT NULL DEFAULT gen_random_uuid(), "source" text NOT NULL,
-      "legacy_id" bigint, "queued_at" bigint NOT NULL)`,
+      "legacy_id" bigint, "queued_at" bigint NOT NULL, "phone" text)`,
+
+    `CREATE TABLE "departed_accounts" ("user_id" bigint PRIMARY KEY NOT NULL, "phone" text, "departed_at" bigint NOT NULL)`,
 
     `CREATE TABLE "changeover_places" ("legacy_id" bigint PRIMARY KEY NOT NULL, "position" bigint NOT NULL)`,
 

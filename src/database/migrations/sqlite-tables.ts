@@ -18,6 +18,7 @@ export const sqliteTables: OwnTables = {
     'changeover_state',
     'changeover_lease',
     'changeover_queue',
+    'departed_accounts',
     'changeover_places',
     'changeover_quarantine',
     'changeover_certificates',
@@ -41,7 +42,7 @@ export const sqliteTables: OwnTables = {
       "joined_event" integer, "left_event" integer, "visible_from" integer, "visible_to" integer, "unread_from" integer,
       "delivered_position" integer, "delivered_message_id" integer, "delivered_at" integer,
       "read_position" integer, "read_message_id" integer, "read_at" integer, "marked_unread" boolean NOT NULL DEFAULT 0,
-      PRIMARY KEY ("conversation_id", "user_id"))`,
+      "vacant" boolean NOT NULL DEFAULT 0, PRIMARY KEY ("conversation_id", "user_id"))`,
     `CREATE INDEX "conversation_participants_user" ON "conversation_participants" ("user_id")`,
 
     `CREATE TABLE "enhanced_messages" ("id" integer PRIMARY KEY NOT NULL, "conversation_id" integer NOT NULL,
@@ -95,7 +96,9 @@ export const sqliteTables: OwnTables = {
     `CREATE TABLE "changeover_lease" ("name" text PRIMARY KEY NOT NULL, "holder" text NOT NULL, "expires_at" integer NOT NULL)`,
 
     `CREATE TABLE "changeover_queue" ("id" integer PRIMARY KEY AUTOINCREMENT NOT NULL, "source" text NOT NULL,
-      "legacy_id" integer, "queued_at" integer NOT NULL)`,
+      "legacy_id" integer, "queued_at" integer NOT NULL, "phone" text)`,
+
+    `CREATE TABLE "departed_accounts" ("user_id" integer PRIMARY KEY NOT NULL, "phone" text, "departed_at" integer NOT NULL)`,
 
     `CREATE TABLE "changeover_places" ("legacy_id" integer PRIMARY KEY NOT NULL, "position" integer NOT NULL)`,
 

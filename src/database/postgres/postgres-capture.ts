@@ -15,9 +15,15 @@ export function postgresCaptureOf({
   key,
   columns,
   source,
+  departure,
 }: CapturedTable): readonly CaptureTrigger[] {
+  const now = '(extract(epoch FROM clock_timestamp()) * 1000000)::bigint';
   const entry = (id: string): string =>
-    `INSERT INTO changeover_queue (source, legacy_id, queued_at) VALUES ('${source}', ${id}, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);`;
+    `INSERT INTO changeover_queue (source, legacy_id, queued_at) VALUES ('${source}', ${id}, ${now});`;
+  const goneEntry =
+    departure === undefined
+      ? entry(`OLD.${name(key)}`)
+      : `INSERT INTO changeover_queue (source, legacy_id, queued_at, phone) VALUES ('${departure.source}', OLD.${name(key)}, ${now}, OLD.${name(departure.keeps)}::text);`;
   const trigger = (
     event: string,
     type: number,
@@ -47,13 +53,13 @@ export function postgresCaptureOf({
   );
   return [
     trigger('insert', ROW + INSERT, 'INSERT', 'FOR EACH ROW', entry(`NEW.${name(key)}`)),
-    trigger('delete', ROW + DELETE, 'DELETE', 'FOR EACH ROW', entry(`OLD.${name(key)}`)),
+    trigger('delete', ROW + DELETE, 'DELETE', 'FOR EACH ROW', goneEntry),
     trigger(
       'update',
       ROW + UPDATE,
       'UPDATE',
       `FOR EACH ROW WHEN (${isChanged.join(' OR ')})`,
-      `${entry(`NEW.${name(key)}`)} IF OLD.${name(key)} <> NEW.${name(key)} THEN ${entry(`OLD.${name(key)}`)} END IF;`,
+      `${entry(`NEW.${name(key)}`)} IF OLD.${name(key)} <> NEW.${name(key)} THEN ${goneEntry} END IF;`,
     ),
     trigger('truncate', TRUNCATE, 'TRUNCATE', 'FOR EACH STATEMENT', entry('NULL')),
   ];

@@ -14,9 +14,14 @@ export function sqliteCaptureOf({
   key,
   columns,
   source,
+  departure,
 }: CapturedTable): readonly CaptureTrigger[] {
   const entry = (row: 'OLD' | 'NEW'): string =>
     `INSERT INTO changeover_queue (source, legacy_id, queued_at) VALUES ('${source}', ${row}.${name(key)}, ${NOW});`;
+  const goneEntry =
+    departure === undefined
+      ? entry('OLD')
+      : `INSERT INTO changeover_queue (source, legacy_id, queued_at, phone) VALUES ('${departure.source}', OLD.${name(key)}, ${NOW}, OLD.${name(departure.keeps)});`;
   const trigger = (event: string, when: string, ...entries: string[]): CaptureTrigger => {
     const called = `${CAPTURE_PREFIX}${source}_${event}`;
     const create = `CREATE TRIGGER "${called}" AFTER ${when} BEGIN ${entries.join(' ')} END`;
@@ -30,13 +35,13 @@ export function sqliteCaptureOf({
   const others = columns.filter((column) => column !== key).map(name);
   return [
     trigger('insert', `INSERT ON ${name(table)}`, entry('NEW')),
-    trigger('delete', `DELETE ON ${name(table)}`, entry('OLD')),
+    trigger('delete', `DELETE ON ${name(table)}`, goneEntry),
     trigger('update', `UPDATE OF ${others.join(', ')} ON ${name(table)}`, entry('NEW')),
     // By its value: the key may be set under the names rowid, oid and _rowid_ too.
     trigger(
       'key',
       `UPDATE ON ${name(table)} WHEN OLD.${name(key)} IS NOT NEW.${name(key)}`,
-      entry('OLD'),
+      goneEntry,
       entry('NEW'),
     ),
   ];

@@ -334,10 +334,10 @@ describe.each(ENGINES.filter((engine) => engine === 'postgres'))(
         'DELETE FROM users WHERE id = 3',
       );
       expect(await queued(database)).toEqual([
+        { source: 'departures', id: '3' },
         { source: 'messages', id: '1001' },
         { source: 'messages', id: '7' },
         { source: 'messages', id: '8' },
-        { source: 'users', id: '3' },
       ]);
       await expectInStep(database);
     });

@@ -177,10 +177,12 @@ class Backfill {
         return performance.now() - began;
       });
       this.turns.noteHeld(tookMs);
+      const releasedAt = performance.now();
       onSlice(rows);
       for (const statement of this.context.database.dialect.afterBatch)
         await this.session.all(statement);
-      await pace.rest({ rows, tookMs }, wishes, () => this.lease.keepAlive(this.session));
+      const freeMs = performance.now() - releasedAt;
+      await pace.rest({ rows, tookMs, freeMs }, wishes, () => this.lease.keepAlive(this.session));
       first += rows;
     }
   }
@@ -247,6 +249,7 @@ class Backfill {
       if (this.pace.isBusy) await this.turns.wait(this.stopping);
       const rows = await this.copyNewest(size, meter);
       this.turns.noteHeld(this.heldMs);
+      const releasedAt = performance.now();
       if (rows === 0) break;
       if (rows === 'refused') {
         // A row that the old app gave another thread meanwhile is in the queue, and is no row to be refused.
@@ -259,7 +262,8 @@ class Backfill {
       batch += 1;
       for (const statement of this.context.database.dialect.afterBatch)
         await this.session.all(statement);
-      await this.pace.rest({ rows, tookMs: this.heldMs }, wishes, () => this.apply());
+      const freeMs = performance.now() - releasedAt;
+      await this.pace.rest({ rows, tookMs: this.heldMs, freeMs }, wishes, () => this.apply());
     }
     await this.analyze('enhanced_messages');
   }

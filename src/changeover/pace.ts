@@ -109,30 +109,32 @@ export class Pace {
 
   /**
    * Rests after a batch.
+   * @param batch.freeMs for how long it holds nothing by now: what is done between the end of its transaction and this
+   *   counts for a gap
    * @param meanwhile called again and again in a longer rest
    */
   async rest(
-    { rows, tookMs }: { rows: number; tookMs: number },
+    { rows, tookMs, freeMs }: { rows: number; tookMs: number; freeMs: number },
     { rateLimit }: Wishes,
     meanwhile: () => Promise<unknown>,
   ): Promise<void> {
     this.size = nextSize(this.size, (tookMs / rows) * this.size, this.targetMs);
     if (this.isWaitedFor) this.halve();
     const forRate = rateLimit === null ? 0 : (rows / rateLimit) * 1_000 - tookMs;
-    const restMs = Math.max(this.mannerlyRest(tookMs), forRate);
+    const restMs = Math.max(this.mannerlyRest(tookMs, freeMs), forRate);
     for (let left = restMs; left > 0; left -= LONGEST_REST_MS) {
       await sleep(Math.min(left, LONGEST_REST_MS));
       if (left > LONGEST_REST_MS) await meanwhile();
     }
-    if (restMs >= this.manners.gapMs) this.gapAt = performance.now();
+    if (freeMs + restMs >= this.manners.gapMs) this.gapAt = performance.now();
   }
 
-  private mannerlyRest(tookMs: number): number {
+  private mannerlyRest(tookMs: number, freeMs: number): number {
     if (this.throttledBy !== null) return tookMs * THROTTLED;
     if (this.targetMs < IDLE_TARGET_MS) return tookMs;
     // One who came at the worst moment has to find a gap before he gives up, however seldom he looks.
     return performance.now() - this.gapAt + IDLE_TARGET_MS > this.manners.gapEveryMs
-      ? this.manners.gapMs
+      ? Math.max(this.manners.gapMs - freeMs, 0)
       : 0;
   }
 }

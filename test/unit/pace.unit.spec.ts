@@ -53,7 +53,7 @@ describe('the pace of a copy', () => {
   it('makes the next batch as large as what the last one took allows', async () => {
     const pace = new Pace(MANNERS);
     pace.noteForeignWrite();
-    await pace.rest({ rows: 500, tookMs: 50 }, FREE, () => Promise.resolve());
+    await pace.rest({ rows: 500, tookMs: 50, freeMs: 0 }, FREE, () => Promise.resolve());
     expect(pace.batchSize(FREE)).toBe(250);
     pace.halve();
     expect(pace.batchSize(FREE)).toBe(125);
@@ -66,7 +66,7 @@ describe('the pace of a copy', () => {
     pace.noteForeignWrite();
     await pace.lookForWaiters(answering([], 'any row'));
     expect(pace.throttledBy).toBe('lock wait');
-    await pace.rest({ rows: 500, tookMs: 25 }, FREE, () => Promise.resolve());
+    await pace.rest({ rows: 500, tookMs: 25, freeMs: 0 }, FREE, () => Promise.resolve());
     expect(pace.batchSize(FREE)).toBe(250);
     await pace.lookForWaiters(answering([]));
     expect(pace.throttledBy).toBeNull();
@@ -90,10 +90,27 @@ describe('the pace of a copy', () => {
   it('does what is due in a long rest', async () => {
     const pace = new Pace(MANNERS);
     let due = 0;
-    await pace.rest({ rows: 1, tookMs: 1 }, { isPaused: false, rateLimit: 2 }, () => {
+    await pace.rest({ rows: 1, tookMs: 1, freeMs: 0 }, { isPaused: false, rateLimit: 2 }, () => {
       due += 1;
       return Promise.resolve();
     });
     expect(due).toBe(2);
+  });
+
+  it('counts for a gap what was done since the batch held anything', async () => {
+    // A rest longer than 200 ms has a look around in it.
+    const pace = new Pace({ ...MANNERS, gapMs: 250, gapEveryMs: 0 });
+    for (const [freeMs, looks] of [
+      [0, 1],
+      [100, 0],
+      [250, 0],
+    ] as const) {
+      let due = 0;
+      await pace.rest({ rows: 1, tookMs: 1, freeMs }, FREE, () => {
+        due += 1;
+        return Promise.resolve();
+      });
+      expect({ freeMs, due }).toEqual({ freeMs, due: looks });
+    }
   });
 });

@@ -16,7 +16,7 @@ const PAGE = 50;
 const SERIES: Record<EngineName, (count: number) => string> = {
   sqlite: (count) =>
     `(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < ${count}) SELECT n FROM s)`,
-  postgres: (count) => `(SELECT n FROM generate_series(1, ${count}) AS s(n))`,
+  postgres: (count) => `(SELECT n FROM generate_series(CAST(1 AS bigint), ${count}) AS s(n))`,
 };
 
 const TIME: Record<EngineName, string> = {

@@ -21,6 +21,7 @@ import { LegacyWritesService } from './legacy/legacy-writes.service.js';
 import { LegacyService } from './legacy/legacy.service.js';
 import { ConversationMessagesResolver, MessagesResolver } from './messages/messages.resolver.js';
 import type { ServedSides, Sides } from './messages/old-side.js';
+import { TypingResolver } from './presence/typing.resolver.js';
 import { ReceiptsResolver } from './receipts/receipts.resolver.js';
 import { DevicesResolver } from './users/devices.resolver.js';
 import { UsersResolver } from './users/users.resolver.js';
@@ -43,6 +44,7 @@ export const RESOLVERS = [
   ConversationMessagesResolver,
   MessagesResolver,
   ReceiptsResolver,
+  TypingResolver,
   EventsResolver,
   LegacyResolver,
 ] as const;

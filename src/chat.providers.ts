@@ -15,6 +15,7 @@ import {
 } from './messages/message-writer.js';
 import { MessagesService } from './messages/messages.service.js';
 import type { Sides } from './messages/old-side.js';
+import { TypingService } from './presence/typing.service.js';
 import { ReceiptReader } from './receipts/receipt-reader.js';
 import { ReceiptWriter } from './receipts/receipt-writer.js';
 import { ReceiptsService } from './receipts/receipts.service.js';
@@ -31,6 +32,7 @@ export interface Chat {
   readonly conversations: ConversationsService;
   readonly messages: MessagesService;
   readonly receipts: ReceiptsService;
+  readonly typing: TypingService;
   readonly groups: ConversationWriter;
   /** The one path on which messages are written, whatever door they come through. */
   readonly sends: GroupedWrites<MessageDraft, WrittenMessage>;
@@ -48,9 +50,11 @@ export function chatOf({ database, mapping, sides, hub }: ChatParts): Chat {
       hub.wake();
     },
   );
+  const typing = new TypingService(reader, hub);
   return {
     conversations: new ConversationsService(database, reader, groups, hub),
-    messages: new MessagesService(new MessageReader(database, reader), sends),
+    messages: new MessagesService(new MessageReader(database, reader), sends, typing),
+    typing,
     receipts: new ReceiptsService(
       database,
       new ReceiptReader(database, reader),
@@ -63,13 +67,14 @@ export function chatOf({ database, mapping, sides, hub }: ChatParts): Chat {
 }
 
 export function chatProviders(
-  { conversations, messages, receipts }: Chat,
+  { conversations, messages, receipts, typing }: Chat,
   hub: EventHub,
 ): Provider[] {
   return [
     { provide: ConversationsService, useValue: conversations },
     { provide: MessagesService, useValue: messages },
     { provide: ReceiptsService, useValue: receipts },
+    { provide: TypingService, useValue: typing },
     { provide: EventHub, useValue: hub },
     EventPresenter,
   ];

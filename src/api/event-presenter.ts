@@ -3,11 +3,13 @@ import { ConversationsService } from '../conversations/conversations.service.js'
 import { writeCursor } from '../events/cursor.js';
 import type { Delivery } from '../events/event-hub.js';
 import type { LoggedEvent } from '../events/event-log.js';
+import type { Signal } from '../events/signals.js';
 import { globalId } from '../graphql/global-ids.js';
 import type { Loaders } from '../graphql/loaders.js';
 import { MessagesService } from '../messages/messages.service.js';
 import { ReceiptsService } from '../receipts/receipts.service.js';
 import { DevicesService } from '../users/devices.service.js';
+import { UserLookup } from '../users/user-lookup.js';
 import {
   ConversationChanged,
   ConversationLeft,
@@ -18,6 +20,7 @@ import {
   MessageRemoved,
   ReceiptUpdated,
   ResyncRequired,
+  TypingChanged,
 } from './event.types.js';
 
 /** Makes of a row of the log what one person is told, in the state of things by now. */
@@ -28,6 +31,7 @@ export class EventPresenter {
     private readonly conversations: ConversationsService,
     private readonly receipts: ReceiptsService,
     private readonly devices: DevicesService,
+    private readonly users: UserLookup,
   ) {}
 
   /** Null where nothing of it is left that the person may see: what took it away is an event too. */
@@ -35,6 +39,7 @@ export class EventPresenter {
     const cursor = writeCursor(delivery.place);
     if ('resync' in delivery)
       return Object.assign(new ResyncRequired(), { cursor, reason: delivery.resync });
+    if ('signal' in delivery) return this.presentSignal(loaders, delivery.signal, cursor);
     const { event } = delivery;
     switch (event.kind) {
       case 'MessageAdded':
@@ -77,6 +82,22 @@ export class EventPresenter {
         return device === undefined ? null : Object.assign(new DeviceChanged(), { cursor, device });
       }
     }
+  }
+
+  private async presentSignal(
+    loaders: Loaders,
+    { conversationId, userId, typing }: Signal,
+    cursor: string,
+  ): Promise<Event | null> {
+    const user = await this.users.find(userId, loaders);
+    return user === null
+      ? null
+      : Object.assign(new TypingChanged(), {
+          cursor,
+          conversationId: globalId('Conversation', conversationId),
+          user,
+          typing,
+        });
   }
 
   private conversationOf(

@@ -3,6 +3,7 @@ import { Conversation } from '../conversations/conversation.types.js';
 import { Message } from '../messages/message.types.js';
 import { Receipt } from '../receipts/receipt.types.js';
 import { Device } from '../users/device.types.js';
+import { User } from '../users/user.type.js';
 
 @InterfaceType({
   description: 'Something changed. `cursor` is where to go on after it: docs/protocol.md.',
@@ -89,6 +90,24 @@ export class DeviceChanged implements Event {
 @ObjectType({
   implements: () => [Event],
   description:
+    'Somebody begins to type, or ends. Not durable: its cursor is that of the last event before it.',
+})
+export class TypingChanged implements Event {
+  readonly cursor!: string;
+
+  @Field(() => ID)
+  readonly conversationId!: string;
+
+  @Field(() => User)
+  readonly user!: User;
+
+  @Field()
+  readonly typing!: boolean;
+}
+
+@ObjectType({
+  implements: () => [Event],
+  description:
     'There may be a gap: the cursor is too old, or of another log. Fetch everything anew; what follows comes after this cursor.',
 })
 export class ResyncRequired implements Event {
@@ -107,5 +126,6 @@ export const EVENT_TYPES = [
   ConversationChanged,
   ConversationLeft,
   DeviceChanged,
+  TypingChanged,
   ResyncRequired,
 ] as const;

@@ -12,7 +12,7 @@ import { mapped } from '../graphql/mapped.js';
 import { Message } from '../messages/message.types.js';
 import { Receipt } from '../receipts/receipt.types.js';
 import { EventPresenter } from './event-presenter.js';
-import { Event, MessageAdded, ReceiptUpdated } from './event.types.js';
+import { Event, MessageAdded, ReceiptUpdated, TypingChanged } from './event.types.js';
 
 /** What changes, as it changes: docs/protocol.md says what a client can rely on. */
 @Resolver()
@@ -70,6 +70,22 @@ export class EventsResolver {
       event instanceof ReceiptUpdated &&
       (conversationId == null || event.receipt.conversationId === conversationId)
         ? { receiptUpdated: event.receipt }
+        : null,
+    );
+  }
+
+  @Subscription(() => TypingChanged, {
+    description: 'Who begins to type in a conversation, or ends.',
+  })
+  async typingChanged(
+    @Viewer() viewer: Viewer,
+    @Context() context: GraphQLContext,
+    @Args('conversationId', { type: () => ID }) conversationId: string,
+  ): Promise<AsyncIterable<{ typingChanged: TypingChanged }>> {
+    const events = await this.follow(viewer.id, context, null);
+    return mapped(events, (event) =>
+      event instanceof TypingChanged && event.conversationId === conversationId
+        ? { typingChanged: event }
         : null,
     );
   }

@@ -11,6 +11,7 @@ import {
   readNext,
   readPage,
 } from './event-log.js';
+import { findListeners, type Signal } from './signals.js';
 
 /** How long a lost wake-up can delay an event, in ms. */
 const POLL_MS = 1_000;
@@ -21,10 +22,14 @@ const PAGE = 200;
 /** Events that wait for a subscriber in memory; one that is further behind reads them from the log when he is ready. */
 const MOST_WAITING = 256;
 
-/** What a subscriber gets: an event with its place, or that he has to fetch everything anew. */
+/**
+ * What a subscriber gets: an event with its place, or that he has to fetch everything anew; or a signal, with the place of
+ * the last event before it.
+ */
 export type Delivery =
   | { readonly event: LoggedEvent; readonly place: Place }
-  | { readonly resync: string; readonly place: Place };
+  | { readonly resync: string; readonly place: Place }
+  | { readonly signal: Signal; readonly place: Place };
 
 /**
  * Delivers the event log of one process: each subscriber gets all that he may see after his place, once and in order,
@@ -53,6 +58,11 @@ export class EventHub {
   wake(): void {
     this.isWoken = true;
     this.endPauses();
+  }
+
+  /** How many listen at the moment: who still reads the log does not. */
+  get listening(): number {
+    return [...this.subscribers].filter(({ isLive, hasLeft }) => isLive && !hasLeft).length;
   }
 
   /** Where the log ends now: what is read from the database afterwards is at least as new. */
@@ -116,14 +126,41 @@ export class EventHub {
         }
         const next = subscriber.waiting.shift();
         if (next !== undefined) {
-          subscriber.place = next.place;
-          yield next;
+          if ('signal' in next) yield { ...next, place: subscriber.place };
+          else {
+            subscriber.place = next.place;
+            yield next;
+          }
         } else if (subscriber.hasOverflowed) subscriber.readLog();
         else await subscriber.more();
       }
     } finally {
       this.subscribers.delete(subscriber);
     }
+  }
+
+  /**
+   * Tells a signal to those who listen now and may know of it. Who is behind in the log is not told: by when he has read
+   * it, it would be of the past.
+   */
+  tell(signal: Signal): void {
+    this.tellNow(signal).catch((error: unknown) => {
+      // The state stands, and who asks is told.
+      this.warn(`Nobody could be told of ${signal.kind}: ${messageOf(error)}`);
+    });
+  }
+
+  private async tellNow(signal: Signal): Promise<void> {
+    const isListening = ({ isLive, hasLeft }: Subscriber): boolean => isLive && !hasLeft;
+    const users = new Set(
+      [...this.subscribers].filter(isListening).map(({ viewerId }) => viewerId),
+    );
+    if (users.size === 0) return;
+    const { reader, dialect } = this.database;
+    const listeners = await findListeners(reader, dialect, signal, [...users]);
+    for (const subscriber of this.subscribers)
+      if (isListening(subscriber) && listeners.has(subscriber.viewerId))
+        subscriber.push({ signal, place: subscriber.place });
   }
 
   /** The next page of the log for a subscriber; null when it cannot be read at the moment, after a while. */
@@ -255,7 +292,8 @@ class Subscriber {
 
   push(delivery: Delivery): void {
     if (this.hasOverflowed) return;
-    if (this.waiting.length >= MOST_WAITING) this.hasOverflowed = true;
+    // A signal that nobody takes in time is of no use any more.
+    if (this.waiting.length >= MOST_WAITING) this.hasOverflowed ||= !('signal' in delivery);
     else this.waiting.push(delivery);
     this.wake();
   }

@@ -64,7 +64,7 @@ export class LegacyFeed {
     const deliveries = await this.parts.hub.subscribe(viewer.id, null);
     const { reads } = this.parts;
     return mapped(deliveries, (delivery) =>
-      'resync' in delivery || delivery.event.kind !== 'MessageAdded'
+      !('event' in delivery) || delivery.event.kind !== 'MessageAdded'
         ? null
         : // A message with an old row has its number.
           reads.findNew(viewer, delivery.event.messageId ?? '0'),

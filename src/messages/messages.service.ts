@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { ConversationRow } from '../conversations/conversation-reader.js';
 import type { GroupedWrites } from '../database/grouped-writes.js';
+import type { TypingService } from '../presence/typing.service.js';
 import { SegueError } from '../errors/segue-error.js';
 import {
   checkSize,
@@ -30,6 +31,7 @@ export class MessagesService {
   constructor(
     private readonly reader: MessageReader,
     private readonly sends: GroupedWrites<MessageDraft, WrittenMessage>,
+    private readonly typing: TypingService,
   ) {}
 
   /** By its global id; null when it does not exist, or not for this person. */
@@ -167,6 +169,7 @@ export class MessagesService {
       kind: 'text',
       replyToId: reply,
     });
+    this.typing.end(conversationId, viewerId);
     return messageId;
   }
 }

@@ -62,6 +62,11 @@ export interface App {
   ): Promise<AsyncGenerator<ExecutionResult>>;
 }
 
+/** Resolves when at least so many have begun to listen to the events of an app: they are told signals from then on. */
+export async function listening({ hub }: App, count: number): Promise<void> {
+  while (hub.listening < count) await new Promise((resolve) => setImmediate(resolve));
+}
+
 export interface AppOptions {
   /** The handle on the same database by which the changeover's stage is asked. */
   readonly books?: Database;

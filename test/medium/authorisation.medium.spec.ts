@@ -8,7 +8,7 @@ import {
   isObjectType,
 } from 'graphql';
 import type { Database } from '../../src/database/database.js';
-import { type App, appOn, type Outcome } from '../helpers/app.js';
+import { type App, appOn, listening, type Outcome } from '../helpers/app.js';
 import { ENGINES } from '../helpers/databases.js';
 import { legacyDatabase, migrate } from '../helpers/legacy.js';
 
@@ -243,6 +243,12 @@ const MUTATIONS: Record<string, readonly Case[]> = {
       gets: INSIDE,
     },
   ],
+  setTyping: [
+    {
+      ask: ({ group }) => `setTyping(conversationId: "${group}", typing: true) { expiresAt }`,
+      gets: INSIDE,
+    },
+  ],
   signOut: [{ ask: () => 'signOut { signedOut }', gets: ALL }],
   startDirectConversation: [
     { ask: () => 'startDirectConversation(userId: "usr_7") { id }', gets: ALL },
@@ -287,6 +293,12 @@ const SUBSCRIPTIONS: Record<string, readonly Case[]> = {
     {
       of: 'one conversation',
       ask: ({ group }) => `receiptUpdated(conversationId: "${group}") { upToMessageId }`,
+      gets: HEARS,
+    },
+  ],
+  typingChanged: [
+    {
+      ask: ({ group }) => `typingChanged(conversationId: "${group}") { user { id } }`,
       gets: HEARS,
     },
   ],
@@ -349,6 +361,10 @@ const LOOK_ALIKE: Record<string, readonly ((ids: Ids) => string)[] | null> = {
     ({ conversation, message }) =>
       `sendMessage(input: { conversationId: "${conversation}", clientId: "a", text: "x", replyToId: "${message}" }) { id }`,
   ],
+  'Mutation.setTyping': [
+    ({ conversation }) =>
+      `setTyping(conversationId: "${conversation}", typing: true) { expiresAt }`,
+  ],
   'Mutation.startDirectConversation': null,
   'Mutation.updateGroup': [
     ({ conversation }) => `updateGroup(id: "${conversation}", input: { name: "x" }) { id }`,
@@ -359,6 +375,9 @@ const LOOK_ALIKE: Record<string, readonly ((ids: Ids) => string)[] | null> = {
   'Subscription.newMessage': null,
   'Subscription.receiptUpdated': [
     ({ conversation }) => `receiptUpdated(conversationId: "${conversation}") { status }`,
+  ],
+  'Subscription.typingChanged': [
+    ({ conversation }) => `typingChanged(conversationId: "${conversation}") { typing }`,
   ],
 };
 
@@ -388,6 +407,7 @@ const FIELDS: Record<string, Readonly<Record<string, Dependence>>> = {
     participantCount: 'depends',
     participants: 'depends',
     title: 'depends',
+    typing: 'depends',
     unreadCount: 'depends',
   },
   ConversationChanged: { conversation: 'parts', cursor: 'same' },
@@ -459,7 +479,9 @@ const FIELDS: Record<string, Readonly<Record<string, Dependence>>> = {
   ReceiptEdge: EDGE,
   ReceiptUpdated: { conversation: 'parts', cursor: 'same', receipt: 'parts' },
   ResyncRequired: { cursor: 'same', reason: 'own' },
+  SetTypingPayload: { expiresAt: 'own' },
   SignOutPayload: { signedOut: 'own' },
+  TypingChanged: { conversationId: 'same', cursor: 'same', typing: 'same', user: 'parts' },
   User: {
     avatarUrl: 'same',
     bio: 'same',
@@ -547,7 +569,13 @@ describe.each(ENGINES)('who may ask what, on %s', (engine) => {
     const { group, me } = scene;
     const stream = await app.subscribe(PEOPLE[who], `subscription { ${ask(scene)} }`);
     if (!(Symbol.asyncIterator in stream)) return stream.code ?? 'null';
-    const say = async (text: string): Promise<string> => {
+    let next = stream.next();
+    await listening(app, 1);
+    const say = async (text: string, typist: string): Promise<string> => {
+      await app.get(
+        typist,
+        `mutation { setTyping(conversationId: "${group}", typing: true) { expiresAt } }`,
+      );
       const id = await send(WRITER, group, text);
       await app.get(
         '1',
@@ -555,12 +583,12 @@ describe.each(ENGINES)('who may ask what, on %s', (engine) => {
       );
       return id;
     };
-    const secret = await say('a secret');
+    const secret = await say('a secret', WRITER);
     await app.get(
       '1',
       `mutation { addParticipants(conversationId: "${group}", userIds: ["usr_${me}"]) { id } }`,
     );
-    const open = await say('an open word');
+    const open = await say('an open word', '1');
     // For the old API, to which who never wrote in a group is no member of it.
     await app.get(
       WRITER,
@@ -568,10 +596,12 @@ describe.each(ENGINES)('who may ask what, on %s', (engine) => {
     );
     try {
       for (;;) {
-        const { value } = (await stream.next()) as { value: unknown };
+        const { value } = (await next) as { value: unknown };
+        next = stream.next();
         const told = JSON.stringify(value);
-        if (told.includes(`"${secret}"`) || told.includes('a secret')) return 'hears';
-        if (told.includes(`"${open}"`) || told.includes('an open word')) return 'silent';
+        const tells = (...words: string[]): boolean => words.some((word) => told.includes(word));
+        if (tells(`"${secret}"`, 'a secret', `"usr_${WRITER}"`)) return 'hears';
+        if (tells(`"${open}"`, 'an open word', '"usr_1"')) return 'silent';
       }
     } finally {
       await stream.return(undefined);
@@ -873,6 +903,22 @@ describe.each(ENGINES)('who may ask what, on %s', (engine) => {
           () => ({ title: 'Person 1, Person 5' }),
           () => ({ title: 'Group' }),
         ),
+      'Conversation.typing': async () => {
+        const scene = await sceneFor('member');
+        for (const viewer of ['2', WRITER])
+          await app.get(
+            viewer,
+            `mutation { setTyping(conversationId: "${scene.group}", typing: true) { expiresAt } }`,
+          );
+        const typing = async (who: Who): Promise<string[]> =>
+          (await conversationFor<{ typing: { id: string }[] }>(who, scene, 'typing { id }')).typing
+            .map(({ id }) => id)
+            .sort();
+        // The member is one of them himself.
+        expect(await typing('member')).toEqual([`usr_${WRITER}`]);
+        expect(await typing('admin')).toEqual(['usr_2', `usr_${WRITER}`]);
+        expect(await typing('former')).toEqual([]);
+      },
       'Conversation.unreadCount': () =>
         compare(
           'unreadCount',

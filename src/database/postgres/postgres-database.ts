@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DataSource, type DataSourceOptions, type QueryResult, type QueryRunner } from 'typeorm';
 import { messageOf, SegueError } from '../../errors/segue-error.js';
@@ -283,7 +284,9 @@ async function connect(
     logger: new SilentLogger(),
   });
   try {
-    return await source.initialize();
+    await source.initialize();
+    surviveEndings(source);
+    return source;
   } catch (error) {
     const code = codeOf(error);
     if (code === '3D000')
@@ -298,6 +301,16 @@ async function connect(
       { cause: error },
     );
   }
+}
+
+/**
+ * Has each new connection listen to its own errors from its first moment. Where the server says that it is ready and ends
+ * the connection in one packet, pg tells of the end when the pool listens no more and TypeORM does not yet: an error that
+ * nobody listens to ends the process. The next statement on that connection fails, and it leaves the pool.
+ */
+function surviveEndings({ driver }: DataSource): void {
+  const { master } = driver as unknown as { master: EventEmitter };
+  master.on('connect', (client: EventEmitter) => client.on('error', () => undefined));
 }
 
 async function takeAdvisoryLock(connection: Queryable): Promise<void> {

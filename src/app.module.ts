@@ -21,9 +21,15 @@ import { LegacyWritesService } from './legacy/legacy-writes.service.js';
 import { LegacyService } from './legacy/legacy.service.js';
 import { ConversationMessagesResolver, MessagesResolver } from './messages/messages.resolver.js';
 import type { ServedSides, Sides } from './messages/old-side.js';
+import { LastSeenPrivacy } from './presence/last-seen-privacy.js';
+import { PresenceStore } from './presence/presence-store.js';
+import { PresenceResolver } from './presence/presence.resolver.js';
+import { PresenceService } from './presence/presence.service.js';
 import { TypingResolver } from './presence/typing.resolver.js';
 import { ReceiptsResolver } from './receipts/receipts.resolver.js';
 import { DevicesResolver } from './users/devices.resolver.js';
+import { PhoneNumbers } from './users/phone-numbers.js';
+import { UserLookup } from './users/user-lookup.js';
 import { UsersResolver } from './users/users.resolver.js';
 import { formatError } from './web/graphql-errors.js';
 import { HealthController } from './web/health.controller.js';
@@ -45,6 +51,7 @@ export const RESOLVERS = [
   MessagesResolver,
   ReceiptsResolver,
   TypingResolver,
+  PresenceResolver,
   EventsResolver,
   LegacyResolver,
 ] as const;
@@ -59,13 +66,29 @@ export interface AppParts extends AuthParts {
   /** Throws NOT_EXPANDED while new clients are not served. */
   readonly checkServed: () => Promise<void>;
   readonly hasOpenGroups: boolean;
+  /** Whether the old table of accounts takes who was there when. */
+  readonly keepsLastSeen: () => Promise<boolean>;
 }
 
 @Module({})
 export class AppModule {
-  static with({ legacy, sides, hub, servedSides, checkServed, ...parts }: AppParts): DynamicModule {
+  static with({
+    legacy,
+    sides,
+    hub,
+    servedSides,
+    checkServed,
+    keepsLastSeen,
+    ...parts
+  }: AppParts): DynamicModule {
     const { database, mapping, hasOpenGroups } = parts;
     const chat = chatOf({ database, mapping, sides, hub });
+    const attended = new PresenceStore(database, mapping, {
+      isServed: async () => (await servedSides()) !== 'old',
+      keepsLastSeen,
+      sides,
+    });
+    const privacy = new LastSeenPrivacy(database, mapping, new PhoneNumbers(parts.defaultCountry));
     return {
       module: AppModule,
       imports: [
@@ -111,6 +134,11 @@ export class AppModule {
         {
           provide: LegacyFeed,
           useValue: new LegacyFeed({ database, mapping, reads: legacy, hub, servedSides }),
+        },
+        {
+          provide: PresenceService,
+          inject: [UserLookup],
+          useFactory: (users: UserLookup) => new PresenceService(attended, users, privacy, hub),
         },
         { provide: HealthService, useValue: new HealthService(database) },
       ],

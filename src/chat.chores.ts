@@ -4,18 +4,20 @@ import type { Database } from './database/database.js';
 import { type Chore, Chores } from './database/chores.js';
 import { tryAgain } from './database/try-again.js';
 import { forgetEvents } from './events/event-log.js';
+import type { PresenceStore } from './presence/presence-store.js';
 import type { ReceiptWriter } from './receipts/receipt-writer.js';
 
 export interface ChatChoresParts {
   readonly database: Database;
   readonly receipts: ReceiptWriter;
+  readonly presences: PresenceStore;
   /** For how long events are kept, in seconds. */
   readonly eventRetention: number;
 }
 
-/** What a chat needs to be looked after: receipts that are still to be written on old rows, events that are too old. */
+/** What a chat needs to be looked after: receipts that are still to be written on old rows, who came and went, events that are too old. */
 export function chatChores(
-  { database, receipts, eventRetention }: ChatChoresParts,
+  { database, receipts, presences, eventRetention }: ChatChoresParts,
   warn: (message: string) => void,
 ): Chores {
   const isServed = async (): Promise<boolean> =>
@@ -34,6 +36,12 @@ export function chatChores(
             database.transaction((transaction) => receipts.raiseNext(transaction)),
           );
       },
+    },
+    {
+      name: 'Who came and went was not written down',
+      restMs: 250,
+      rests: 2,
+      run: () => presences.flush(),
     },
     {
       name: 'Old events were not forgotten',

@@ -12,7 +12,7 @@ import { getJwtSecret } from './auth/jwt-secret.js';
 import { fallingBack } from './changeover/falling-back.js';
 import { ChangeoverKeeper } from './changeover/keeper.js';
 import { setUpIfEmpty } from './changeover/setup.js';
-import { checkServes, servedSidesAt, StagedSides } from './changeover/sides.js';
+import { checkServes, keepsLastSeen, servedSidesAt, StagedSides } from './changeover/sides.js';
 import { checkShape, hasTable } from './changeover/shape.js';
 import { hasReached, readState, type Stage } from './changeover/stage.js';
 import type { Config } from './config/config.js';
@@ -24,6 +24,7 @@ import { EventHub } from './events/event-hub.js';
 import { LegacyService } from './legacy/legacy.service.js';
 import { newSideSql } from './legacy/new-side.js';
 import { oldSideSql } from './legacy/old-side.js';
+import { PresenceService } from './presence/presence.service.js';
 import { ReceiptWriter } from './receipts/receipt-writer.js';
 import { schemaOf } from './schema.js';
 import { answerFrameworkError, HttpErrorsFilter } from './web/http-errors.filter.js';
@@ -78,6 +79,7 @@ export async function startServer(
           checkServes((await readState(database)).stage);
         },
         hasOpenGroups: config.hasOpenGroups,
+        keepsLastSeen: () => keepsLastSeen(database, config.mapping),
       }),
       new FastifyAdapter({ bodyLimit: BODY_LIMIT, frameworkErrors: answerFrameworkError }),
       { logger: logLevels, abortOnError: false },
@@ -86,10 +88,13 @@ export async function startServer(
     serveGraphiql(app.getHttpAdapter().getInstance());
     app.useGlobalFilters(new HttpErrorsFilter());
     await app.init();
+    const presences = app.get(PresenceService);
+    await presences.store.begin();
     const door = serveWebSocket(
       app.getHttpServer(),
       app.get(GraphQLSchemaHost).schema,
       app.get(SignedInGuard),
+      (userId) => presences.attendance.arrive(userId),
     );
     const url = await listen(app, config);
     logger.log(`${url} answers for ${database.shown}, stage ${stage}${adviceAt(stage)}`);
@@ -97,6 +102,7 @@ export async function startServer(
       {
         database,
         receipts: new ReceiptWriter(database.dialect, sides),
+        presences: presences.store,
         eventRetention: config.eventRetention,
       },
       (message) => {
@@ -112,6 +118,7 @@ export async function startServer(
         await hub.stop();
         await app.close();
         await chores.stop();
+        await presences.end();
         await keeper?.stop();
         await database.close();
         // Last, since it wrote last: SQLite's log is emptied into the file by the last connection that can write.

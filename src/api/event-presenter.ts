@@ -7,6 +7,7 @@ import type { Signal } from '../events/signals.js';
 import { globalId } from '../graphql/global-ids.js';
 import type { Loaders } from '../graphql/loaders.js';
 import { MessagesService } from '../messages/messages.service.js';
+import { PresenceService } from '../presence/presence.service.js';
 import { ReceiptsService } from '../receipts/receipts.service.js';
 import { DevicesService } from '../users/devices.service.js';
 import { UserLookup } from '../users/user-lookup.js';
@@ -18,6 +19,7 @@ import {
   MessageAdded,
   MessageChanged,
   MessageRemoved,
+  PresenceUpdated,
   ReceiptUpdated,
   ResyncRequired,
   TypingChanged,
@@ -32,6 +34,7 @@ export class EventPresenter {
     private readonly receipts: ReceiptsService,
     private readonly devices: DevicesService,
     private readonly users: UserLookup,
+    private readonly presences: PresenceService,
   ) {}
 
   /** Null where nothing of it is left that the person may see: what took it away is an event too. */
@@ -39,7 +42,7 @@ export class EventPresenter {
     const cursor = writeCursor(delivery.place);
     if ('resync' in delivery)
       return Object.assign(new ResyncRequired(), { cursor, reason: delivery.resync });
-    if ('signal' in delivery) return this.presentSignal(loaders, delivery.signal, cursor);
+    if ('signal' in delivery) return this.presentSignal(loaders, viewerId, delivery.signal, cursor);
     const { event } = delivery;
     switch (event.kind) {
       case 'MessageAdded':
@@ -86,9 +89,15 @@ export class EventPresenter {
 
   private async presentSignal(
     loaders: Loaders,
-    { conversationId, userId, typing }: Signal,
+    viewerId: string,
+    signal: Signal,
     cursor: string,
   ): Promise<Event | null> {
+    if (signal.kind === 'PresenceUpdated') {
+      const presence = await this.presences.findToTell(loaders, viewerId, signal.userId);
+      return presence === null ? null : Object.assign(new PresenceUpdated(), { cursor, presence });
+    }
+    const { conversationId, userId, typing } = signal;
     const user = await this.users.find(userId, loaders);
     return user === null
       ? null

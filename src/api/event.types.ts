@@ -1,6 +1,7 @@
 import { Field, ID, InterfaceType, ObjectType } from '@nestjs/graphql';
 import { Conversation } from '../conversations/conversation.types.js';
 import { Message } from '../messages/message.types.js';
+import { Presence } from '../presence/presence.types.js';
 import { Receipt } from '../receipts/receipt.types.js';
 import { Device } from '../users/device.types.js';
 import { User } from '../users/user.type.js';
@@ -108,6 +109,18 @@ export class TypingChanged implements Event {
 @ObjectType({
   implements: () => [Event],
   description:
+    'Somebody with whom the viewer has a conversation came, went or is shown as something else. Not durable, as TypingChanged.',
+})
+export class PresenceUpdated implements Event {
+  readonly cursor!: string;
+
+  @Field(() => Presence)
+  readonly presence!: Presence;
+}
+
+@ObjectType({
+  implements: () => [Event],
+  description:
     'There may be a gap: the cursor is too old, or of another log. Fetch everything anew; what follows comes after this cursor.',
 })
 export class ResyncRequired implements Event {
@@ -127,5 +140,6 @@ export const EVENT_TYPES = [
   ConversationLeft,
   DeviceChanged,
   TypingChanged,
+  PresenceUpdated,
   ResyncRequired,
 ] as const;

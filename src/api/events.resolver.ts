@@ -6,13 +6,21 @@ import { type GraphQLContext, SignedInGuard, Viewer } from '../auth/viewer.js';
 import { explainDatabaseError } from '../database/database-errors.js';
 import { SegueError } from '../errors/segue-error.js';
 import { readCursor, writeCursor } from '../events/cursor.js';
-import { type Delivery, EventHub } from '../events/event-hub.js';
+import { type Delivery, EventHub, type SubscribeOptions } from '../events/event-hub.js';
 import { Loaders } from '../graphql/loaders.js';
 import { mapped } from '../graphql/mapped.js';
 import { Message } from '../messages/message.types.js';
+import { keysOf } from '../presence/presence.service.js';
+import { Presence } from '../presence/presence.types.js';
 import { Receipt } from '../receipts/receipt.types.js';
 import { EventPresenter } from './event-presenter.js';
-import { Event, MessageAdded, ReceiptUpdated, TypingChanged } from './event.types.js';
+import {
+  Event,
+  MessageAdded,
+  PresenceUpdated,
+  ReceiptUpdated,
+  TypingChanged,
+} from './event.types.js';
 
 /** What changes, as it changes: docs/protocol.md says what a client can rely on. */
 @Resolver()
@@ -90,11 +98,29 @@ export class EventsResolver {
     );
   }
 
+  @Subscription(() => Presence, {
+    description: 'Of at most 100 people, as far as they show it to the caller, from now on.',
+  })
+  async presenceChanged(
+    @Viewer() viewer: Viewer,
+    @Context() context: GraphQLContext,
+    @Args('userIds', { type: () => [ID] }) userIds: string[],
+  ): Promise<AsyncIterable<{ presenceChanged: Presence }>> {
+    const watched = new Set(keysOf(userIds));
+    const events = await this.follow(viewer.id, context, null, { watched });
+    return mapped(events, (event) =>
+      event instanceof PresenceUpdated && watched.has(event.presence.user.key)
+        ? { presenceChanged: event.presence }
+        : null,
+    );
+  }
+
   /** @throws SegueError BAD_USER_INPUT for a cursor that no log of ours gave. */
   private async follow(
     viewerId: string,
     context: GraphQLContext,
     after: string | null,
+    options: SubscribeOptions = {},
   ): Promise<AsyncIterableIterator<Event>> {
     const place = after === null ? null : readCursor(after);
     if (after !== null && place === null)
@@ -102,7 +128,7 @@ export class EventsResolver {
         'BAD_USER_INPUT',
         `after is ${JSON.stringify(after.slice(0, 100))}, which is no cursor: it takes one of eventCursor or of an event.`,
       );
-    const deliveries = await this.hub.subscribe(viewerId, place);
+    const deliveries = await this.hub.subscribe(viewerId, place, options);
     return mapped(deliveries, (delivery) => presented(this.presenter, context, viewerId, delivery));
   }
 }

@@ -8,7 +8,7 @@ import type { ChangeoverContext } from './context.js';
 import { Lease } from './lease.js';
 import { addedColumnsOf, type ColumnName, findLeftColumns, hasColumn, hasTable } from './shape.js';
 import { type ChangeoverState, changeStage, hasReached, readState, STAGES } from './stage.js';
-import { checkNothingFires, isUnlinking, unlink } from './unlink.js';
+import { checkNothingFires, emptyUserColumns, isUnlinking, unlink } from './unlink.js';
 import { checkOldSideIsWhole, checkUnchangedSince, type Proof } from './whole-old-side.js';
 
 /** Where a rollback can lead. */
@@ -140,6 +140,8 @@ class Rollback {
       isUnlinking(await readState(this.context.database)) && !(purge && this.drops)
         ? await unlink(this.context, this.lease, to)
         : 0;
+    if (to === 'LEGACY' && this.state.addsColumns && !(purge && this.drops))
+      await emptyUserColumns(this.context, this.lease);
     if (purge) await this.purge();
     return {
       from: stage,
@@ -188,7 +190,8 @@ class Rollback {
     return database.restructure(async (transaction) => {
       await this.lease.renew(transaction);
       await changeStage(transaction, dialect.now, this.state.stage, hasLinks ? 'LEGACY' : to);
-      for (const statement of dialect.lockTables(COPIED)) await transaction.run(statement);
+      for (const statement of dialect.lockTables([...COPIED, 'user_presence']))
+        await transaction.run(statement);
       await checkUnchangedSince(transaction, proof);
       const [taken] = await transaction.all<Record<keyof Taken, number | string>>(
         `SELECT (SELECT count(*) FROM enhanced_messages) AS messages, (SELECT count(*) FROM conversations) AS conversations,

@@ -1,9 +1,10 @@
 import type { LegacyMapping } from '../config/legacy-mapping.js';
-import type { Queryable } from '../database/database.js';
+import type { Database, Queryable } from '../database/database.js';
 import type { Dialect } from '../database/dialect.js';
 import { SegueError } from '../errors/segue-error.js';
 import { Mirror } from '../legacy/mirror.js';
 import type { OldSide, ServedSides, Sides } from '../messages/old-side.js';
+import type { OldTrigger } from './shape.js';
 import { getState, hasReached, type Stage } from './stage.js';
 
 /** What the changeover's stage says of the sides that writes go to. */
@@ -23,6 +24,19 @@ export class StagedSides implements Sides {
     if (stage === 'CONTRACTED') return null;
     return fillsLink ? this.mirrors.linking : this.mirrors.plain;
   }
+}
+
+/**
+ * Whether the old table of accounts takes when somebody was last seen: it has our columns, and no trigger of the old app
+ * would change a column of its own when they are written.
+ */
+export async function keepsLastSeen(
+  { reader, dialect }: Database,
+  { users }: LegacyMapping,
+): Promise<boolean> {
+  if (!(await getState(reader)).addsColumns) return false;
+  const triggers = await reader.all<OldTrigger>(dialect.triggersOn, { table: users.table });
+  return !triggers.some(({ acts }) => Boolean(acts));
 }
 
 /** Which sides are written to at a stage. */

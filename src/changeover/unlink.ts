@@ -103,6 +103,43 @@ export async function unlink(
   }
 }
 
+/** Accounts of one transaction. */
+const ACCOUNTS = 1_000;
+
+/**
+ * Empties our columns of the old table of accounts, in which it was kept who was there when, in transactions of 1,000
+ * accounts that leave others their turn. Where a trigger of the old app's would act on that, they stay as they are.
+ * @throws SegueError LEASE_LOST.
+ */
+export async function emptyUserColumns(
+  { database, mapping }: ChangeoverContext,
+  lease: Lease,
+): Promise<void> {
+  const { dialect, reader } = database;
+  const { table: users, columns } = mapping.users;
+  const [table, id] = [dialect.name(users), dialect.name(columns.id)];
+  const triggers = await reader.all<OldTrigger>(dialect.triggersOn, { table: users });
+  if (triggers.some(({ acts }) => Boolean(acts))) return;
+  const ours: string[] = [];
+  for (const column of [columns.socketId, columns.lastSeen])
+    if (await hasColumn(reader, dialect, { table: users, column })) ours.push(dialect.name(column));
+  if (ours.length === 0) return;
+  const isSet = ours.map((column) => `${column} IS NOT NULL`).join(' OR ');
+  const turns = new Turns(dialect.manners);
+  for (;;) {
+    const { result } = await turns.take(
+      (work) => lease.fenced(database, work),
+      (transaction) =>
+        transaction.run(
+          `UPDATE ${table} SET ${ours.map((column) => `${column} = NULL`).join(', ')}
+           WHERE ${id} IN (SELECT ${id} FROM ${table} WHERE ${isSet} LIMIT :size)`,
+          { size: ACCOUNTS },
+        ),
+    );
+    if (result === 0) return;
+  }
+}
+
 /**
  * Checks that emptying the column sets nothing of the old app's off: a trigger may have come after expand.
  * @throws SegueError UNSUPPORTED_DATABASE naming it.

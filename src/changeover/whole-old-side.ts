@@ -19,12 +19,11 @@ export interface Proof {
 }
 
 /**
- * What people can only have made on the new side, in words, with the statement that counts it. Sign-in codes and
- * sessions are not among it: they go with a purge, and people sign in anew. That is no reason to refuse a way back.
+ * What people can only have made on the new side, in words, with the statement that counts it. Sign-in codes, sessions
+ * and who was there when are not among it: they go with a purge, and that is no reason to refuse a way back.
  */
 const MADE_HERE: readonly [rows: string, count: string][] = [
   ['receipts (message_status)', 'SELECT count(*) AS count FROM message_status'],
-  ["people's presence (user_presence)", 'SELECT count(*) AS count FROM user_presence'],
   [
     'names of conversations (conversations.name)',
     'SELECT count(*) AS count FROM conversations WHERE name IS NOT NULL',

@@ -31,6 +31,11 @@ export type Delivery =
   | { readonly resync: string; readonly place: Place }
   | { readonly signal: Signal; readonly place: Place };
 
+export interface SubscribeOptions {
+  /** Whose presence he is told of, beside those with whom he has a conversation. */
+  readonly watched?: ReadonlySet<string>;
+}
+
 /**
  * Delivers the event log of one process: each subscriber gets all that he may see after his place, once and in order,
  * first from the log, then as it is written.
@@ -74,8 +79,12 @@ export class EventHub {
    * All that a person may see after a place; without one, from now on: when this resolves, nothing that is committed from
    * then on can be missed. Who hangs up while he waits is forgotten at once.
    */
-  async subscribe(viewerId: string, after: Place | null): Promise<AsyncIterableIterator<Delivery>> {
-    const subscriber = new Subscriber(viewerId, after ?? (await this.now()));
+  async subscribe(
+    viewerId: string,
+    after: Place | null,
+    { watched = new Set() }: SubscribeOptions = {},
+  ): Promise<AsyncIterableIterator<Delivery>> {
+    const subscriber = new Subscriber(viewerId, after ?? (await this.now()), watched);
     const deliveries = this.deliver(subscriber, after !== null);
     const following: AsyncIterableIterator<Delivery> = {
       next: () => deliveries.next(),
@@ -159,7 +168,10 @@ export class EventHub {
     const { reader, dialect } = this.database;
     const listeners = await findListeners(reader, dialect, signal, [...users]);
     for (const subscriber of this.subscribers)
-      if (isListening(subscriber) && listeners.has(subscriber.viewerId))
+      if (
+        isListening(subscriber) &&
+        (listeners.has(subscriber.viewerId) || subscriber.watches(signal))
+      )
         subscriber.push({ signal, place: subscriber.place });
   }
 
@@ -288,7 +300,12 @@ class Subscriber {
     readonly viewerId: string,
     /** Of what was handed over last. */
     public place: Place,
+    private readonly watched: ReadonlySet<string>,
   ) {}
+
+  watches(signal: Signal): boolean {
+    return signal.kind === 'PresenceUpdated' && this.watched.has(signal.userId);
+  }
 
   push(delivery: Delivery): void {
     if (this.hasOverflowed) return;

@@ -131,7 +131,7 @@ function isTrue(value: unknown): boolean {
 }
 
 /** People write numbers in many ways into their address books. */
-function withoutSeparators(text: string): string {
+export function withoutSeparators(text: string): string {
   return [' ', '(', ')', '.', '-', '/'].reduce(
     (stripped, separator) => `replace(${stripped}, '${separator}', '')`,
     text,

@@ -7,6 +7,7 @@ import {
   GraphQLError,
   type GraphQLSchema,
   OperationTypeNode,
+  parse,
 } from 'graphql';
 import { CloseCode } from 'graphql-ws';
 import { useServer } from 'graphql-ws/use/ws';
@@ -31,6 +32,7 @@ const LEAVE_MS = 5_000;
 /** "Try again later": clients of graphql-ws come back, and go on from their cursor. */
 const TRY_AGAIN = 1013;
 const GOING_AWAY = 1012;
+const AWAY = 'The database is away: come back, and go on from your cursor';
 
 export interface WebSocketDoor {
   /** Sends everybody away with a code that makes them come back. */
@@ -41,13 +43,17 @@ export interface WebSocketDoor {
  * Serves GraphQL on WebSockets at `/graphql` (graphql-transport-ws): subscriptions, queries and mutations. Who connects
  * says who he is by `connectionParams.authorization`, or by his browser's cookie; who says nothing may sign in.
  *
+ * Whoever has a connection under his own name is there, for as long as it lasts.
+ *
  * A connection whose session ends is closed with 4403; with 1013 one that reads nothing for 15 s although something
- * waits (until then what waits for it is one event a subscription), and one whose event could not be read.
+ * waits (until then what waits for it is one event a subscription), and one whose event could not be read, or whose
+ * subscription could not begin, since the database was away.
  */
 export function serveWebSocket(
   server: Server,
   schema: GraphQLSchema,
   guard: SignedInGuard,
+  arrive: (userId: string) => () => void,
 ): WebSocketDoor {
   const logger = new Logger('WebSocket');
   const sockets = new WebSocketServer({
@@ -66,8 +72,10 @@ export function serveWebSocket(
         // Who says nothing may sign in here, or name himself with each operation, as GraphiQL does.
         if (!isNamed(context)) return true;
         try {
-          await guard.viewerOf(context);
+          const { id } = await guard.viewerOf(context);
           viewers.set(socket, context);
+          // It may have ended while the token was checked.
+          if (socket.readyState === socket.OPEN) socket.once('close', arrive(id));
           return true;
         } catch (error) {
           const isRefused =
@@ -83,14 +91,19 @@ export function serveWebSocket(
           string,
           unknown
         >,
-      onError: (_context, _id, _payload, errors) => errors.map(presentError),
+      onError: ({ extra: { socket } }, _id, { query, operationName }, given) => {
+        const errors = given.map(presentError);
+        // A subscription that cannot begin now can later: clients come back by themselves, but not from an error.
+        if (areUnavailable(errors) && isSubscription(parse(query), operationName))
+          socket.close(TRY_AGAIN, AWAY);
+        return errors;
+      },
       onNext: ({ extra: { socket } }, _id, _payload, { document, operationName }, result) => {
         if (result.errors === undefined) return undefined;
         const errors = result.errors.map(presentError);
-        const isUnavailable = errors.some(({ extensions }) => extensions?.code === 'UNAVAILABLE');
         // An event that is told without its content is lost to who goes on behind it: he has to come back for it.
-        if (isUnavailable && isSubscription(document, operationName))
-          socket.close(TRY_AGAIN, 'The database is away: come back, and go on from your cursor');
+        if (areUnavailable(errors) && isSubscription(document, operationName))
+          socket.close(TRY_AGAIN, AWAY);
         return { data: result.data ?? null, errors };
       },
     },
@@ -145,6 +158,10 @@ function authorizationIn(parameters: unknown): string | undefined {
 
 function isNamed({ authorization, headers }: GraphQLContext): boolean {
   return authorization !== undefined || findCookie(headers, ACCESS_COOKIE) !== undefined;
+}
+
+function areUnavailable(errors: readonly ReturnType<typeof presentError>[]): boolean {
+  return errors.some(({ extensions }) => extensions?.code === 'UNAVAILABLE');
 }
 
 function isSubscription(document: DocumentNode, operationName: string | null | undefined): boolean {

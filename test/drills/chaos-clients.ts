@@ -318,6 +318,8 @@ export class Reader {
   private take({ cursor, __typename, message, messageId }: EventData['events']): void {
     this.cursor = cursor;
     this.patience = PATIENCE_MS;
+    // Signals stand in no log, and nobody promises them.
+    if (__typename === 'PresenceUpdated' || __typename === 'TypingChanged') return;
     this.journal.push({
       cursor,
       type: __typename,

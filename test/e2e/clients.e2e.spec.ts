@@ -102,8 +102,9 @@ describe.each(ENGINES)('clients of a server on %s', (engine) => {
           heard.fail(errors);
           return;
         }
-        heard.add(event);
         payload.variables.after = String(event.cursor);
+        // Who comes and goes is a signal, and comes in between.
+        if (event.__typename !== 'PresenceUpdated') heard.add(event);
       },
       error: (error) => {
         heard.fail(error);
@@ -152,6 +153,40 @@ describe.each(ENGINES)('clients of a server on %s', (engine) => {
     (events: readonly Told[]): boolean =>
       texts(events).includes(text);
 
+  it('are there for others for as long as they are connected, on any device, and then were last seen', async () => {
+    const presence = async (): Promise<unknown> =>
+      (
+        await get<{ presence: unknown[] }>(
+          1,
+          '{ presence(userIds: ["usr_7"]) { status lastSeenAt } }',
+        )
+      ).presence[0];
+    const watching = await listen<{ status: string; user: { id: string } }>(
+      connect(await tokenOf(1)),
+      'subscription { presenceChanged(userIds: ["usr_7", "usr_1"]) { status user { id } } }',
+      async () => {
+        for (const status of ['BUSY', 'AWAY'])
+          await get(1, `mutation { setPresence(status: ${status}) { status } }`);
+      },
+      ({ user }) => user.id === 'usr_1',
+    );
+    const seen = (): string[] =>
+      watching.items.filter(({ user }) => user.id === 'usr_7').map(({ status }) => status);
+    expect(await presence()).toEqual({ status: 'OFFLINE', lastSeenAt: null });
+    const devices = [connect(await tokenOf(7)), connect(await tokenOf(7))];
+    for (const device of devices) follow(device, null);
+    await watching.until(() => seen().length === 1);
+    expect(await presence()).toEqual({ status: 'ONLINE', lastSeenAt: null });
+    await devices[0]?.dispose();
+    await devices[1]?.dispose();
+    await watching.until(() => seen().length === 2);
+    expect(seen()).toEqual(['ONLINE', 'OFFLINE']);
+    expect(await presence()).toEqual({
+      status: 'OFFLINE',
+      lastSeenAt: expect.stringMatching(/^20/),
+    });
+  });
+
   it('get each event once and in order, however often the connection is cut', async () => {
     const conversation = await group(2);
     const client = connect(await tokenOf(2));
@@ -195,22 +230,44 @@ describe.each(ENGINES)('clients of a server on %s', (engine) => {
     await client.dispose();
   });
 
-  if (engine === 'postgres')
-    it('get no event without its content when the database ends connections, and miss none', async () => {
-      const conversation = await group(2);
-      const heard = follow(connect(await tokenOf(2)), await cursorOf(2));
+  if (engine === 'postgres') {
+    /** Ends the server's connections to its database again and again. @returns ends that */
+    const torment = (everyMs: number): (() => Promise<void>) => {
       const { pathname } = new URL(urlOf(location));
-      const token = await tokenOf(1);
-      let isOver = false;
-      const torment = async (): Promise<void> => {
-        while (!isOver) {
+      const over = new AbortController();
+      const tormented = (async (): Promise<void> => {
+        while (!over.signal.aborted) {
           await onServer(
             `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${pathname.slice(1)}' AND application_name = 'segue'`,
           );
-          await sleep(150);
+          await sleep(everyMs);
         }
+      })();
+      return async () => {
+        over.abort();
+        await tormented;
       };
-      const tormented = torment();
+    };
+
+    it('begin to listen while the database ends connections, and are told of no error', async () => {
+      const conversation = await group(2);
+      const [token, after] = [await tokenOf(2), await cursorOf(2)];
+      const letBe = torment(5);
+      const all = [];
+      for (let n = 0; n < 30; n += 1) {
+        all.push(follow(connect(token), after));
+        await sleep(20);
+      }
+      await letBe();
+      await send(1, conversation, 'you are all there');
+      for (const heard of all) await heard.until(has('you are all there'));
+    });
+
+    it('get no event without its content when the database ends connections, and miss none', async () => {
+      const conversation = await group(2);
+      const heard = follow(connect(await tokenOf(2)), await cursorOf(2));
+      const token = await tokenOf(1);
+      const letBe = torment(150);
       const said = Array.from({ length: 60 }, (_, n) => `through it, ${n}`);
       for (const text of said) {
         const input = { conversationId: conversation, text, clientId: text };
@@ -225,11 +282,11 @@ describe.each(ENGINES)('clients of a server on %s', (engine) => {
           expect(errors?.map(({ extensions }) => extensions.code)).toEqual(['UNAVAILABLE']);
         }
       }
-      isOver = true;
-      await tormented;
+      await letBe();
       await heard.until(has(said.at(-1) ?? ''));
       expect(texts(heard.items)).toEqual(said);
     });
+  }
 
   it('hear nothing of a conversation any more from when they are removed, on a subscription that is open', async () => {
     const conversation = await group(2, 3);

@@ -14,7 +14,12 @@ import { AppModule } from '../../src/app.module.js';
 import type { IssuedCode } from '../../src/auth/code-sender.js';
 import { issueToken } from '../../src/auth/tokens.service.js';
 import { contextOf } from '../../src/auth/viewer.js';
-import { checkServes, servedSidesAt, StagedSides } from '../../src/changeover/sides.js';
+import {
+  checkServes,
+  keepsLastSeen,
+  servedSidesAt,
+  StagedSides,
+} from '../../src/changeover/sides.js';
 import { hasReached, readState } from '../../src/changeover/stage.js';
 import { DEFAULT_MAPPING } from '../../src/config/legacy-mapping.js';
 import type { Database } from '../../src/database/database.js';
@@ -22,6 +27,7 @@ import { EventHub } from '../../src/events/event-hub.js';
 import { LegacyService } from '../../src/legacy/legacy.service.js';
 import { newSideSql } from '../../src/legacy/new-side.js';
 import { oldSideSql } from '../../src/legacy/old-side.js';
+import { PresenceService } from '../../src/presence/presence.service.js';
 import { atTheEnd } from './databases.js';
 
 const SECRET = 'own secret, and long enough for HS256';
@@ -39,6 +45,7 @@ type Variables = Readonly<Record<string, unknown>>;
 export interface App {
   readonly schema: GraphQLSchema;
   readonly hub: EventHub;
+  readonly presences: PresenceService;
   /** Codes that were sent, newest last. */
   readonly sent: IssuedCode[];
   /** @param viewer the database's id of who asks; null: nobody */
@@ -112,6 +119,7 @@ export async function appOn(
         checkServes((await readState(books)).stage);
       },
       hasOpenGroups,
+      keepsLastSeen: () => keepsLastSeen(books, DEFAULT_MAPPING),
     }),
     new FastifyAdapter(),
     { logger: false, abortOnError: false },
@@ -167,6 +175,7 @@ export async function appOn(
   return {
     schema,
     hub,
+    presences: app.get(PresenceService),
     sent,
     ask,
     get: async <Data>(viewer: string, text: string, variables?: Variables) => {

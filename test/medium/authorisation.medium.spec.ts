@@ -137,6 +137,7 @@ const QUERIES: Record<string, readonly Case[]> = {
     },
     { of: 'nothing of the kind', ask: () => 'node(id: "x_1") { id }', gets: [OUT, ...nulls()] },
   ],
+  presence: [{ ask: () => `presence(userIds: ["usr_${WRITER}"]) { status }`, gets: ALL }],
   recentMessages: [
     {
       ask: ({ me }) => `recentMessages(userId: ${me}) { id }`,
@@ -243,6 +244,7 @@ const MUTATIONS: Record<string, readonly Case[]> = {
       gets: INSIDE,
     },
   ],
+  setPresence: [{ ask: () => 'setPresence(status: BUSY) { status }', gets: ALL }],
   setTyping: [
     {
       ask: ({ group }) => `setTyping(conversationId: "${group}", typing: true) { expiresAt }`,
@@ -296,6 +298,13 @@ const SUBSCRIPTIONS: Record<string, readonly Case[]> = {
       gets: HEARS,
     },
   ],
+  // Of people, who are known to everybody that is signed in; what they hide is checked below.
+  presenceChanged: [
+    {
+      ask: () => `presenceChanged(userIds: ["usr_${WRITER}"]) { user { id } }`,
+      gets: [OUT, 'hears', 'hears', 'hears', 'hears'],
+    },
+  ],
   typingChanged: [
     {
       ask: ({ group }) => `typingChanged(conversationId: "${group}") { user { id } }`,
@@ -325,6 +334,7 @@ const LOOK_ALIKE: Record<string, readonly ((ids: Ids) => string)[] | null> = {
     ({ message }) => `node(id: "${message}") { id }`,
     ({ conversation }) => `node(id: "part_${number(conversation)}_${WRITER}") { id }`,
   ],
+  'Query.presence': null,
   'Query.recentMessages': null,
   'Query.unreadCount': null,
   'Query.user': null,
@@ -373,6 +383,7 @@ const LOOK_ALIKE: Record<string, readonly ((ids: Ids) => string)[] | null> = {
     ({ conversation }) => `messageAdded(conversationId: "${conversation}") { id }`,
   ],
   'Subscription.newMessage': null,
+  'Subscription.presenceChanged': null,
   'Subscription.receiptUpdated': [
     ({ conversation }) => `receiptUpdated(conversationId: "${conversation}") { status }`,
   ],
@@ -468,6 +479,8 @@ const FIELDS: Record<string, Readonly<Record<string, Dependence>>> = {
   },
   ParticipantConnection: PAGE,
   ParticipantEdge: EDGE,
+  Presence: { customStatus: 'depends', lastSeenAt: 'depends', status: 'depends', user: 'parts' },
+  PresenceUpdated: { cursor: 'same', presence: 'parts' },
   Receipt: {
     at: 'same',
     conversationId: 'same',
@@ -490,6 +503,7 @@ const FIELDS: Record<string, Readonly<Record<string, Dependence>>> = {
     isVerified: 'same',
     name: 'depends',
     phone: 'depends',
+    presence: 'parts',
     username: 'same',
   },
   VerificationRequest: { expiresAt: 'own', phone: 'own', resendAfter: 'own' },
@@ -572,6 +586,8 @@ describe.each(ENGINES)('who may ask what, on %s', (engine) => {
     let next = stream.next();
     await listening(app, 1);
     const say = async (text: string, typist: string): Promise<string> => {
+      for (const status of ['BUSY', 'AWAY'])
+        await app.get(WRITER, `mutation { setPresence(status: ${status}) { status } }`);
       await app.get(
         typist,
         `mutation { setTyping(conversationId: "${group}", typing: true) { expiresAt } }`,
@@ -804,6 +820,36 @@ describe.each(ENGINES)('who may ask what, on %s', (engine) => {
       expect(await conversationFor('former', scene, fields)).toEqual(former(scene));
     };
 
+    /** What person 2, whom person 3 has in his contacts, and anybody else are shown of his presence. */
+    const comparePresence = async (
+      field: string,
+      shown: unknown,
+      hidden: unknown,
+    ): Promise<void> => {
+      await database.transaction(async (transaction) => {
+        await transaction.run('DELETE FROM settings WHERE user_id = 3');
+        await transaction.run('DELETE FROM contacts WHERE owner_id = 3');
+        await transaction.run(
+          `INSERT INTO settings (user_id, privacy_last_seen) VALUES (3, 'contacts')`,
+        );
+        await transaction.run('INSERT INTO contacts (owner_id, contact_user_id) VALUES (3, 2)');
+      });
+      await app.get(
+        '3',
+        'mutation { setPresence(status: BUSY, customStatus: "at work") { status } }',
+      );
+      if (field === 'lastSeenAt') app.presences.attendance.leaveAll();
+      for (const [viewer, expected] of [
+        ['3', shown],
+        ['2', shown],
+        ['4', hidden],
+      ] as const)
+        expect({ viewer, seen: await personFor(viewer, `presence { ${field} }`) }).toEqual({
+          viewer,
+          seen: { presence: { [field]: expected } },
+        });
+    };
+
     const CHECKS: Record<string, () => Promise<void>> = {
       'Conversation.firstUnreadMessage': async () => {
         const scene = await sceneFor('member');
@@ -979,6 +1025,10 @@ describe.each(ENGINES)('who may ask what, on %s', (engine) => {
           replyTo: null,
         });
       },
+      'Presence.customStatus': () => comparePresence('customStatus', 'at work', null),
+      'Presence.lastSeenAt': () =>
+        comparePresence('lastSeenAt', expect.stringMatching(/^20/), null),
+      'Presence.status': () => comparePresence('status', 'BUSY', 'OFFLINE'),
       'User.name': async () => {
         expect(await personFor('3', 'name')).toEqual({ name: '08000000003' });
         expect(await personFor('2', 'name')).toEqual({ name: '08000000003' });

@@ -641,11 +641,6 @@ describe.each(ENGINES)('rollback refuses on %s', (engine) => {
         ['1 receipts'],
       ],
       [
-        [`INSERT INTO user_presence (user_id, status) VALUES (1, 'online')`],
-        ['DELETE FROM user_presence'],
-        ['presence'],
-      ],
-      [
         [`UPDATE conversations SET name = 'Friends' WHERE id <= 2`],
         ['UPDATE conversations SET name = NULL'],
         ['2 names'],

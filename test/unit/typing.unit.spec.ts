@@ -21,8 +21,8 @@ describe('who types', () => {
     jest.useFakeTimers();
     told = [];
     const hub = {
-      tell: ({ userId, typing: isTyping }: Signal) => {
-        told.push([userId, isTyping]);
+      tell: (signal: Signal) => {
+        if (signal.kind === 'TypingChanged') told.push([signal.userId, signal.typing]);
       },
     } as unknown as EventHub;
     typing = new TypingService(CONVERSATIONS, hub);

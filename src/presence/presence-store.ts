@@ -1,0 +1,147 @@
+import type { LegacyMapping } from '../config/legacy-mapping.js';
+import type { Database, Queryable } from '../database/database.js';
+import type { Sides } from '../messages/old-side.js';
+import type { Batch } from '../graphql/loaders.js';
+import type { PresenceStatus } from './presence.types.js';
+
+/** The most people of one transaction. */
+const MOST_TOGETHER = 200;
+
+/** What is kept of somebody's presence. An instant is text. */
+export interface StoredPresence {
+  readonly lastSeenAt: string | null;
+  readonly customStatus: string | null;
+}
+
+const NEVER: StoredPresence = { lastSeenAt: null, customStatus: null };
+
+/** What has changed; what is left out stays. */
+interface Draft {
+  readonly status: PresenceStatus;
+  readonly customStatus?: string | null;
+}
+
+/** What there is to write to. */
+export interface PresencePlaces {
+  /** False while new clients are not served: there is no table for it. */
+  isServed(): Promise<boolean>;
+  /** Whether the old table of accounts has our columns, and no trigger of the old app's that would act on a write. */
+  keepsLastSeen(): Promise<boolean>;
+  readonly sides: Sides;
+}
+
+/**
+ * Keeps who was there when: in `user_presence`, and in `users.last_seen` as an old app would look for it. Written in the
+ * background, many people at a time, when somebody comes, goes, or is shown as something else; what waits is lost with the
+ * process, and so is who was there: `begin` says that nobody is.
+ */
+export class PresenceStore {
+  private waiting = new Map<string, Draft & { readonly at: string }>();
+  private readonly users: {
+    readonly table: string;
+    readonly id: string;
+    readonly lastSeen: string;
+  };
+
+  constructor(
+    private readonly database: Database,
+    { users }: LegacyMapping,
+    private readonly places: PresencePlaces,
+  ) {
+    const { dialect } = database;
+    this.users = {
+      table: dialect.name(users.table),
+      id: dialect.name(users.columns.id),
+      lastSeen: dialect.name(users.columns.lastSeen),
+    };
+  }
+
+  /** To be written soon, by `flush`. */
+  put(userId: string, draft: Draft): void {
+    this.waiting.set(userId, {
+      ...this.waiting.get(userId),
+      ...draft,
+      at: String(BigInt(Date.now()) * 1_000n),
+    });
+  }
+
+  /** By the database's key of the person. For `Loaders.of`. */
+  readonly byUser: Batch<string, StoredPresence> = async (keys) => {
+    const { dialect, reader } = this.database;
+    if (!(await this.places.isServed())) return keys.map(() => NEVER);
+    const rows = await reader.all<StoredPresence & { readonly userId: string }>(
+      `SELECT CAST(user_id AS text) AS "userId", CAST(last_seen_at AS text) AS "lastSeenAt", custom_status AS "customStatus"
+       FROM user_presence WHERE user_id IN (${dialect.idsIn('keys')})`,
+      { keys: JSON.stringify(keys) },
+    );
+    const found = new Map(rows.map((row) => [row.userId, row]));
+    return keys.map((key) => {
+      const draft = this.waiting.get(key);
+      const stored = found.get(key);
+      return {
+        lastSeenAt: draft?.at ?? stored?.lastSeenAt ?? null,
+        customStatus:
+          draft?.customStatus === undefined ? (stored?.customStatus ?? null) : draft.customStatus,
+      };
+    });
+  };
+
+  /** Nobody is there yet, whatever a process that was killed has left. */
+  async begin(): Promise<void> {
+    if (!(await this.places.isServed())) return;
+    await this.database.transaction((transaction) =>
+      transaction.run(`UPDATE user_presence SET status = 'OFFLINE' WHERE status <> 'OFFLINE'`),
+    );
+  }
+
+  /** Writes what waits. What could not be written waits on. */
+  async flush(): Promise<void> {
+    while (this.waiting.size > 0) {
+      if (!(await this.places.isServed())) {
+        this.waiting.clear();
+        return;
+      }
+      const keepsLastSeen = await this.places.keepsLastSeen();
+      const some = [...this.waiting].slice(0, MOST_TOGETHER);
+      await this.database.transaction(async (transaction) => {
+        for (const [userId, draft] of some) await this.keep(transaction, userId, draft);
+        // Asked now that a rollback would have to wait: behind it, nothing of ours may come into the old table.
+        await this.places.sides.open(transaction);
+        if (keepsLastSeen)
+          for (const [userId, { at }] of some) await this.keepForOldApps(transaction, userId, at);
+      });
+      // Of whom something has changed since, more waits than was written.
+      for (const [userId, draft] of some)
+        if (this.waiting.get(userId) === draft) this.waiting.delete(userId);
+    }
+  }
+
+  private async keep(
+    transaction: Queryable,
+    userId: string,
+    { status, customStatus, at }: Draft & { readonly at: string },
+  ): Promise<void> {
+    const given = {
+      userId,
+      status,
+      at,
+      customStatus: customStatus ?? null,
+      setsCustom: customStatus !== undefined,
+    };
+    await transaction.run(
+      `INSERT INTO user_presence (user_id, status, custom_status, last_seen_at)
+       VALUES (CAST(:userId AS bigint), CAST(:status AS text), CAST(:customStatus AS text), CAST(:at AS bigint))
+       ON CONFLICT (user_id) DO UPDATE SET status = excluded.status, last_seen_at = excluded.last_seen_at,
+         custom_status = CASE WHEN :setsCustom THEN excluded.custom_status ELSE user_presence.custom_status END`,
+      given,
+    );
+  }
+
+  private async keepForOldApps(transaction: Queryable, userId: string, at: string): Promise<void> {
+    const { table, id, lastSeen } = this.users;
+    await transaction.run(
+      `UPDATE ${table} SET ${lastSeen} = ${this.database.dialect.legacyTime('CAST(:at AS bigint)')} WHERE ${id} = CAST(:userId AS bigint)`,
+      { userId, at },
+    );
+  }
+}

@@ -20,8 +20,12 @@ const VARYING: Readonly<Record<string, readonly string[]>> = {
   changeover_repairs: ['id', 'repaired_at'],
 };
 
-/** Who looks once more writes one more certificate: the last one counts. */
+/**
+ * Who looks once more writes one more certificate: the last one counts. The lease of a process that was killed when all was
+ * done stands until it has run out, since nobody needs to take it over.
+ */
 const ONLY: Readonly<Record<string, string>> = {
+  changeover_lease: 'WHERE false',
   changeover_certificates: 'WHERE t.id = (SELECT max(id) FROM changeover_certificates)',
   changeover_mismatches: 'WHERE t.certificate_id = (SELECT max(id) FROM changeover_certificates)',
 };

@@ -19,6 +19,7 @@ import { LegacyFeed } from './legacy/legacy-feed.js';
 import { LegacyResolver } from './legacy/legacy.resolver.js';
 import { LegacyWritesService } from './legacy/legacy-writes.service.js';
 import { LegacyService } from './legacy/legacy.service.js';
+import { OldSignals } from './legacy/old-signals.js';
 import { ConversationMessagesResolver, MessagesResolver } from './messages/messages.resolver.js';
 import type { ServedSides, Sides } from './messages/old-side.js';
 import { LastSeenPrivacy } from './presence/last-seen-privacy.js';
@@ -127,6 +128,7 @@ export class AppModule {
             conversations: chat.groups,
             sends: chat.sends,
             hub,
+            typing: chat.typing,
             servedSides,
             hasOpenGroups,
           }),
@@ -134,6 +136,19 @@ export class AppModule {
         {
           provide: LegacyFeed,
           useValue: new LegacyFeed({ database, mapping, reads: legacy, hub, servedSides }),
+        },
+        {
+          provide: OldSignals,
+          inject: [PresenceService],
+          useFactory: (presences: PresenceService) =>
+            new OldSignals({
+              database,
+              hub,
+              conversations: chat.reader,
+              typing: chat.typing,
+              presences,
+              servedSides,
+            }),
         },
         {
           provide: PresenceService,

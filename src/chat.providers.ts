@@ -33,6 +33,7 @@ export interface Chat {
   readonly messages: MessagesService;
   readonly receipts: ReceiptsService;
   readonly typing: TypingService;
+  readonly reader: ConversationReader;
   readonly groups: ConversationWriter;
   /** The one path on which messages are written, whatever door they come through. */
   readonly sends: GroupedWrites<MessageDraft, WrittenMessage>;
@@ -55,6 +56,7 @@ export function chatOf({ database, mapping, sides, hub }: ChatParts): Chat {
     conversations: new ConversationsService(database, reader, groups, hub),
     messages: new MessagesService(new MessageReader(database, reader), sends, typing),
     typing,
+    reader,
     receipts: new ReceiptsService(
       database,
       new ReceiptReader(database, reader),

@@ -21,7 +21,11 @@ import { openDatabase } from './database/open-database.js';
 import type { Schema } from './database/schema.js';
 import { SegueError } from './errors/segue-error.js';
 import { EventHub } from './events/event-hub.js';
+import { LegacyFeed } from './legacy/legacy-feed.js';
+import { LegacyWritesService } from './legacy/legacy-writes.service.js';
 import { LegacyService } from './legacy/legacy.service.js';
+import { serveOldRealtime } from './legacy/old-realtime.js';
+import { OldSignals } from './legacy/old-signals.js';
 import { newSideSql } from './legacy/new-side.js';
 import { oldSideSql } from './legacy/old-side.js';
 import { PresenceService } from './presence/presence.service.js';
@@ -96,6 +100,19 @@ export async function startServer(
       app.get(SignedInGuard),
       (userId) => presences.attendance.arrive(userId),
     );
+    const oldDoor = serveOldRealtime(
+      app.getHttpServer(),
+      {
+        guard: app.get(SignedInGuard),
+        writes: app.get(LegacyWritesService),
+        feed: app.get(LegacyFeed),
+        signals: app.get(OldSignals),
+        arrive: (userId, socketId) => presences.arriveBySocket(userId, socketId),
+      },
+      (message) => {
+        logger.warn(message);
+      },
+    );
     const url = await listen(app, config);
     logger.log(`${url} answers for ${database.shown}, stage ${stage}${adviceAt(stage)}`);
     const chores = chatChores(
@@ -114,7 +131,7 @@ export async function startServer(
       url,
       close: async () => {
         // Before the events end: who is told that his subscription is complete does not come back.
-        await door.close();
+        await Promise.all([door.close(), oldDoor.close()]);
         await hub.stop();
         await app.close();
         await chores.stop();

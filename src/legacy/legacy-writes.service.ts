@@ -10,6 +10,7 @@ import type { EventHub } from '../events/event-hub.js';
 import { STATUS_CODES, UNREAD } from '../messages/enhanced-message.entities.js';
 import type { MessageDraft, WrittenMessage } from '../messages/message-writer.js';
 import type { ServedSides } from '../messages/old-side.js';
+import type { TypingService } from '../presence/typing.service.js';
 import type { Account } from '../users/users.service.js';
 import type { LegacyMessage } from './legacy-message.type.js';
 import type { LegacyService } from './legacy.service.js';
@@ -23,6 +24,8 @@ export interface LegacyDraft {
   readonly groupId: number | null;
   readonly content: string;
   readonly type: string;
+  /** What its client calls it: a retry with the same one makes no second message, from BACKFILLED on. */
+  readonly clientId?: string | null;
 }
 
 export interface LegacyWritesParts {
@@ -32,6 +35,7 @@ export interface LegacyWritesParts {
   readonly conversations: ConversationWriter;
   readonly sends: GroupedWrites<MessageDraft, WrittenMessage>;
   readonly hub: EventHub;
+  readonly typing: TypingService;
   readonly servedSides: () => Promise<ServedSides>;
   /** Whether anybody may write into any group, as the old table let him. */
   readonly hasOpenGroups: boolean;
@@ -141,7 +145,7 @@ export class LegacyWritesService {
 
   private async send(viewer: Account, draft: LegacyDraft): Promise<string> {
     const { database, conversations, sends, hub } = this.parts;
-    const { recipientId, groupId, content, type } = draft;
+    const { recipientId, groupId, content, type, clientId = null } = draft;
     const conversationId = await tryAgain(() =>
       database.transaction((transaction) =>
         groupId === null
@@ -158,11 +162,12 @@ export class LegacyWritesService {
     const { messageId } = await sends.write({
       senderId: viewer.id,
       conversationId,
-      clientId: null,
+      clientId,
       text: content,
       kind: type,
       replyToId: null,
     });
+    this.parts.typing.end(conversationId, viewer.id);
     return messageId;
   }
 

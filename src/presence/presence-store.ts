@@ -19,6 +19,8 @@ const NEVER: StoredPresence = { lastSeenAt: null, customStatus: null };
 interface Draft {
   readonly status: PresenceStatus;
   readonly customStatus?: string | null;
+  /** Of the old app's realtime client. */
+  readonly socketId?: string | null;
 }
 
 /** What there is to write to. */
@@ -31,17 +33,13 @@ export interface PresencePlaces {
 }
 
 /**
- * Keeps who was there when: in `user_presence`, and in `users.last_seen` as an old app would look for it. Written in the
+ * Keeps who was there when: in `user_presence`, and in `users.last_seen` and `users.socket_id` as an old app would look for it. Written in the
  * background, many people at a time, when somebody comes, goes, or is shown as something else; what waits is lost with the
  * process, and so is who was there: `begin` says that nobody is.
  */
 export class PresenceStore {
   private waiting = new Map<string, Draft & { readonly at: string }>();
-  private readonly users: {
-    readonly table: string;
-    readonly id: string;
-    readonly lastSeen: string;
-  };
+  private readonly users: Readonly<Record<'table' | 'id' | 'lastSeen' | 'socketId', string>>;
 
   constructor(
     private readonly database: Database,
@@ -53,6 +51,7 @@ export class PresenceStore {
       table: dialect.name(users.table),
       id: dialect.name(users.columns.id),
       lastSeen: dialect.name(users.columns.lastSeen),
+      socketId: dialect.name(users.columns.socketId),
     };
   }
 
@@ -89,9 +88,17 @@ export class PresenceStore {
   /** Nobody is there yet, whatever a process that was killed has left. */
   async begin(): Promise<void> {
     if (!(await this.places.isServed())) return;
-    await this.database.transaction((transaction) =>
-      transaction.run(`UPDATE user_presence SET status = 'OFFLINE' WHERE status <> 'OFFLINE'`),
-    );
+    const keepsSockets = await this.places.keepsLastSeen();
+    const { table, socketId } = this.users;
+    await this.database.transaction(async (transaction) => {
+      await transaction.run(
+        `UPDATE user_presence SET status = 'OFFLINE' WHERE status <> 'OFFLINE'`,
+      );
+      if (keepsSockets)
+        await transaction.run(
+          `UPDATE ${table} SET ${socketId} = NULL WHERE ${socketId} IS NOT NULL`,
+        );
+    });
   }
 
   /** Writes what waits. What could not be written waits on. */
@@ -108,7 +115,7 @@ export class PresenceStore {
         // Asked now that a rollback would have to wait: behind it, nothing of ours may come into the old table.
         await this.places.sides.open(transaction);
         if (keepsLastSeen)
-          for (const [userId, { at }] of some) await this.keepForOldApps(transaction, userId, at);
+          for (const [userId, draft] of some) await this.keepForOldApps(transaction, userId, draft);
       });
       // Of whom something has changed since, more waits than was written.
       for (const [userId, draft] of some)
@@ -137,11 +144,17 @@ export class PresenceStore {
     );
   }
 
-  private async keepForOldApps(transaction: Queryable, userId: string, at: string): Promise<void> {
-    const { table, id, lastSeen } = this.users;
+  private async keepForOldApps(
+    transaction: Queryable,
+    userId: string,
+    { at, socketId }: Draft & { readonly at: string },
+  ): Promise<void> {
+    const { table, id, ...columns } = this.users;
     await transaction.run(
-      `UPDATE ${table} SET ${lastSeen} = ${this.database.dialect.legacyTime('CAST(:at AS bigint)')} WHERE ${id} = CAST(:userId AS bigint)`,
-      { userId, at },
+      `UPDATE ${table} SET ${columns.lastSeen} = ${this.database.dialect.legacyTime('CAST(:at AS bigint)')},
+         ${columns.socketId} = CASE WHEN :setsSocket THEN CAST(:socketId AS text) ELSE ${columns.socketId} END
+       WHERE ${id} = CAST(:userId AS bigint)`,
+      { userId, at, socketId: socketId ?? null, setsSocket: socketId !== undefined },
     );
   }
 }

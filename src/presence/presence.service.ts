@@ -19,6 +19,7 @@ const MOST_CUSTOM = 100;
 @Injectable()
 export class PresenceService {
   readonly attendance: Attendance;
+  private readonly sockets = new Map<string, string>();
 
   constructor(
     readonly store: PresenceStore,
@@ -95,6 +96,25 @@ export class PresenceService {
       lastSeenAt:
         status === PresenceStatus.OFFLINE && lastSeenAt !== null ? instantToDate(lastSeenAt) : null,
       customStatus,
+    };
+  }
+
+  /**
+   * A connection of the old app's realtime client began, whose id old apps look for in its person's account: the last one's.
+   * @returns to be called when it has ended
+   */
+  arriveBySocket(userId: string, socketId: string): () => void {
+    const leave = this.attendance.arrive(userId);
+    const note = (id: string | null): void => {
+      this.store.put(userId, { status: this.attendance.statusOf(userId), socketId: id });
+    };
+    this.sockets.set(userId, socketId);
+    note(socketId);
+    return () => {
+      leave();
+      if (this.sockets.get(userId) !== socketId) return;
+      this.sockets.delete(userId);
+      note(null);
     };
   }
 

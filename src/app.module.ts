@@ -35,6 +35,8 @@ import { UsersResolver } from './users/users.resolver.js';
 import { formatError } from './web/graphql-errors.js';
 import { HealthController } from './web/health.controller.js';
 import { HealthService } from './web/health.service.js';
+import { Metrics } from './web/metrics.js';
+import { MetricsController } from './web/metrics.controller.js';
 import { noSubscriptions } from './web/no-subscriptions.plugin.js';
 
 /** The most tokens of a document: the longest introspection has some 400. */
@@ -83,7 +85,16 @@ export class AppModule {
     ...parts
   }: AppParts): DynamicModule {
     const { database, mapping, hasOpenGroups } = parts;
-    const chat = chatOf({ database, mapping, sides, hub });
+    const metrics = new Metrics();
+    const chat = chatOf({
+      database,
+      mapping,
+      sides,
+      hub,
+      committed: (commit) => {
+        metrics.noteCommit(commit);
+      },
+    });
     const attended = new PresenceStore(database, mapping, {
       isServed: async () => (await servedSides()) !== 'old',
       keepsLastSeen,
@@ -111,7 +122,7 @@ export class AppModule {
             contextOf(headers, { reply }),
         }),
       ],
-      controllers: [HealthController],
+      controllers: [HealthController, MetricsController],
       providers: [
         ...RESOLVERS,
         ...authProviders(parts),
@@ -155,6 +166,7 @@ export class AppModule {
           inject: [UserLookup],
           useFactory: (users: UserLookup) => new PresenceService(attended, users, privacy, hub),
         },
+        { provide: Metrics, useValue: metrics },
         { provide: HealthService, useValue: new HealthService(database) },
       ],
     };

@@ -5,7 +5,7 @@ import { ConversationReader } from './conversations/conversation-reader.js';
 import { ConversationWriter } from './conversations/conversation-writer.js';
 import { ConversationsService } from './conversations/conversations.service.js';
 import type { Database } from './database/database.js';
-import { GroupedWrites } from './database/grouped-writes.js';
+import { type Commit, GroupedWrites } from './database/grouped-writes.js';
 import { EventHub } from './events/event-hub.js';
 import { MessageReader } from './messages/message-reader.js';
 import {
@@ -25,6 +25,8 @@ export interface ChatParts {
   readonly mapping: LegacyMapping;
   readonly sides: Sides;
   readonly hub: EventHub;
+  /** Told of each commit of messages. */
+  readonly committed: (commit: Commit) => void;
 }
 
 /** The services of a chat, put together. */
@@ -39,7 +41,7 @@ export interface Chat {
   readonly sends: GroupedWrites<MessageDraft, WrittenMessage>;
 }
 
-export function chatOf({ database, mapping, sides, hub }: ChatParts): Chat {
+export function chatOf({ database, mapping, sides, hub, committed }: ChatParts): Chat {
   const { dialect } = database;
   const reader = new ConversationReader(database);
   const writer = new MessageWriter(dialect, mapping, sides);
@@ -47,8 +49,9 @@ export function chatOf({ database, mapping, sides, hub }: ChatParts): Chat {
   const sends = new GroupedWrites<MessageDraft, WrittenMessage>(
     database,
     (transaction, drafts) => writer.write(transaction, drafts),
-    () => {
+    (commit) => {
       hub.wake();
+      committed(commit);
     },
   );
   const typing = new TypingService(reader, hub);

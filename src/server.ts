@@ -15,6 +15,7 @@ import { setUpIfEmpty } from './changeover/setup.js';
 import { checkServes, keepsLastSeen, servedSidesAt, StagedSides } from './changeover/sides.js';
 import { checkShape, hasTable } from './changeover/shape.js';
 import { hasReached, readState, type Stage } from './changeover/stage.js';
+import { pulseOf } from './changeover/status.js';
 import type { Config } from './config/config.js';
 import type { Database } from './database/database.js';
 import { openDatabase } from './database/open-database.js';
@@ -33,6 +34,8 @@ import { ReceiptWriter } from './receipts/receipt-writer.js';
 import { schemaOf } from './schema.js';
 import { answerFrameworkError, HttpErrorsFilter } from './web/http-errors.filter.js';
 import { serveGraphiql } from './web/graphiql.js';
+import { JsonLogger } from './web/json-logger.js';
+import { Metrics } from './web/metrics.js';
 import { serveWebSocket } from './web/websocket.js';
 
 /** The largest request body, in bytes. */
@@ -86,7 +89,10 @@ export async function startServer(
         keepsLastSeen: () => keepsLastSeen(database, config.mapping),
       }),
       new FastifyAdapter({ bodyLimit: BODY_LIMIT, frameworkErrors: answerFrameworkError }),
-      { logger: logLevels, abortOnError: false },
+      {
+        logger: config.logFormat === 'json' ? new JsonLogger(logLevels) : logLevels,
+        abortOnError: false,
+      },
     );
     await app.register(fastifyCookie);
     serveGraphiql(app.getHttpAdapter().getInstance());
@@ -113,6 +119,12 @@ export async function startServer(
         logger.warn(message);
       },
     );
+    app.get(Metrics).watch({
+      hub,
+      attendance: presences.attendance,
+      readPulse: () => pulseOf(database),
+      connections: () => ({ graphql: door.connections, socketio: oldDoor.connections }),
+    });
     const url = await listen(app, config);
     logger.log(`${url} answers for ${database.shown}, stage ${stage}${adviceAt(stage)}`);
     const chores = chatChores(

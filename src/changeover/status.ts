@@ -90,6 +90,19 @@ export async function status(
   };
 }
 
+/** The part of it that costs little, for who asks again and again: no table is counted but the queue. */
+export async function pulseOf(
+  database: Database,
+): Promise<Pick<Status, 'stage' | 'pendingChanges' | 'oldSideLagMs'>> {
+  const { stage } = await readState(database);
+  if (!(await hasTable(database, 'changeover_queue')))
+    return { stage, pendingChanges: 0, oldSideLagMs: null };
+  const [queue] = await database.reader.all<{ count: number | string }>(
+    'SELECT count(*) AS count FROM changeover_queue',
+  );
+  return { stage, pendingChanges: Number(queue?.count), oldSideLagMs: await lagOf(database) };
+}
+
 async function lagOf({ reader, dialect }: Database): Promise<number | null> {
   const [oldest] = await reader.all<{ lag: number | string | null }>(
     `SELECT ${dialect.now} - min(queued_at) AS lag FROM changeover_queue`,

@@ -24,6 +24,8 @@ export interface Config {
   readonly host: string;
   readonly port: number;
   readonly production: boolean;
+  /** Of the server's log: lines for people, or JSON for what collects it. */
+  readonly logFormat: 'text' | 'json';
   /** The country of phone numbers that are written without one. */
   readonly defaultCountry: CountryCode | undefined;
   /** Where sign-in codes are posted to; in development they may be printed instead. */
@@ -61,6 +63,12 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     port: parsePort(env.PORT),
     diskReserve: parseReserve(env.DISK_RESERVE),
     production: env.NODE_ENV === 'production',
+    logFormat: oneOf(
+      'LOG_FORMAT',
+      env.LOG_FORMAT,
+      ['text', 'json'],
+      env.NODE_ENV === 'production' ? 'json' : 'text',
+    ),
     defaultCountry: parseCountry(env.DEFAULT_COUNTRY),
     codeWebhookUrl: parseWebhookUrl(env.CODE_WEBHOOK_URL),
     hasOpenGroups:

@@ -4,6 +4,13 @@ import { isPassing, refusalOf } from './database-errors.js';
 /** What came of one member of a group: its result, or why it was refused, which is no failure of the others. */
 export type Outcome<Result> = { readonly result: Result } | { readonly refusal: Error };
 
+/** The commit of a group. */
+export interface Commit {
+  readonly members: number;
+  /** From when its transaction was asked for to its end, in ms. */
+  readonly tookMs: number;
+}
+
 /** The most members of one transaction. */
 const MOST_MEMBERS = 64;
 
@@ -31,7 +38,7 @@ export class GroupedWrites<Draft, Result> {
       transaction: Queryable,
       drafts: readonly Draft[],
     ) => Promise<Outcome<Result>[]>,
-    private readonly committed: () => void,
+    private readonly committed: (commit: Commit) => void,
   ) {}
 
   write(draft: Draft): Promise<Result> {
@@ -51,9 +58,10 @@ export class GroupedWrites<Draft, Result> {
 
   /** Never rejects: each member is told what came of it. */
   private async commit(members: readonly Member<Draft, Result>[]): Promise<void> {
+    const began = performance.now();
     try {
       const outcomes = await this.tried(members.map(({ draft }) => draft));
-      this.committed();
+      this.committed({ members: members.length, tookMs: performance.now() - began });
       members.forEach(({ resolve, reject }, n) => {
         const outcome = outcomes[n];
         if (outcome === undefined) reject(new Error('A member of a group was forgotten'));

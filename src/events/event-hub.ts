@@ -45,6 +45,8 @@ export interface SubscribeOptions {
  * that he costs no memory and no other one waits for him.
  */
 export class EventHub {
+  /** Events and signals that were handed over so far. */
+  delivered = 0;
   private readonly subscribers = new Set<Subscriber>();
   private end: Place | null = null;
   /** Who pauses, each to be woken. */
@@ -87,7 +89,11 @@ export class EventHub {
     const subscriber = new Subscriber(viewerId, after ?? (await this.now()), watched);
     const deliveries = this.deliver(subscriber, after !== null);
     const following: AsyncIterableIterator<Delivery> = {
-      next: () => deliveries.next(),
+      next: async () => {
+        const next = await deliveries.next();
+        if (next.done !== true) this.delivered += 1;
+        return next;
+      },
       // A generator ends only where it gives something out: one that waits for the next event has to be woken.
       return: () => {
         subscriber.leave();

@@ -75,6 +75,7 @@ export interface OldRealtimeParts {
 }
 
 export interface OldRealtimeDoor {
+  readonly connections: number;
   /** Ends all connections in a way that makes clients come back. */
   close(): Promise<void>;
 }
@@ -124,6 +125,9 @@ export function serveOldRealtime(
   }, LOOK_MS);
   timer.unref();
   return {
+    get connections() {
+      return io.engine.clientsCount;
+    },
     close: async () => {
       clearInterval(timer);
       // Not `disconnect`: who is sent away by that does not come back.

@@ -35,6 +35,7 @@ const GOING_AWAY = 1012;
 const AWAY = 'The database is away: come back, and go on from your cursor';
 
 export interface WebSocketDoor {
+  readonly connections: number;
   /** Sends everybody away with a code that makes them come back. */
   close(): Promise<void>;
 }
@@ -125,6 +126,9 @@ export function serveWebSocket(
   timer.unref();
 
   return {
+    get connections() {
+      return sockets.clients.size;
+    },
     close: async () => {
       clearInterval(timer);
       server.off('upgrade', onUpgrade);

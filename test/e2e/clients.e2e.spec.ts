@@ -182,6 +182,16 @@ describe.each(ENGINES)('clients of a server on %s', (engine) => {
     await devices[1]?.dispose();
     await watching.until(() => seen().length === 2);
     expect(seen()).toEqual(['ONLINE', 'OFFLINE']);
+    await send(1, await group(2), 'counted');
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    const valueOf = (name: string): number =>
+      Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(metrics)?.[1]);
+    expect(valueOf('segue_connections\\{door="graphql"\\}')).toBeGreaterThan(0);
+    expect(valueOf('segue_subscribers')).toBeGreaterThan(0);
+    expect(valueOf('segue_people_online')).toBeGreaterThan(0);
+    expect(valueOf('segue_deliveries_total')).toBeGreaterThan(1);
+    expect(valueOf('segue_commit_messages_sum')).toBeGreaterThan(0);
+    expect(valueOf('segue_changeover_stage\\{stage="VERIFIED"\\}')).toBe(1);
     expect(await presence()).toEqual({
       status: 'OFFLINE',
       lastSeenAt: expect.stringMatching(/^20/),

@@ -34,6 +34,25 @@ describe.each(ENGINES)('the server on %s', (engine) => {
     return errors?.[0]?.extensions.code;
   };
 
+  it('tells a monitoring system how it is, and nothing of anybody', async () => {
+    const answer = await fetch(`${url}/metrics`);
+    expect(answer.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+    const text = await answer.text();
+    for (const line of [
+      'segue_changeover_stage{stage="LEGACY"} 1',
+      'segue_changeover_pending_changes 0',
+      'segue_connections{door="graphql"} 0',
+      'segue_connections{door="socketio"} 0',
+      'segue_people_online 0',
+      'segue_subscribers 0',
+      'segue_deliveries_total 0',
+      'segue_commit_seconds_count 0',
+    ])
+      expect(text.split('\n')).toContain(line);
+    expect(text).toContain('process_resident_memory_bytes');
+    expect(text).not.toMatch(/\d{8,}"|usr_/);
+  });
+
   it('answers bad input with a code and a sentence', async () => {
     expect(await codeOf('{ unreadCount(userId: 2) }')).toBe('FORBIDDEN');
     expect(await codeOf('{ messages(userId: 2, peerId: 1) { id } }')).toBe('FORBIDDEN');

@@ -9,6 +9,7 @@ describe('the configuration', () => {
       host: '127.0.0.1',
       port: 3000,
       production: false,
+      logFormat: 'text',
       diskReserve: 1024 ** 3,
       defaultCountry: undefined,
       codeWebhookUrl: undefined,

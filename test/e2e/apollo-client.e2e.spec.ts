@@ -377,9 +377,15 @@ describe.each(ENGINES)('Apollo Client with a server on %s', (engine) => {
     ['cut again and again', true],
   ])('holds what a fresh query gives, with a socket that is %s', async (_, isCut) => {
     const token = await tokenOf(2);
+    let opened: WebSocket | undefined;
     const socket = createClient({
       url: `${url.replace('http', 'ws')}/graphql`,
       webSocketImpl: WebSocket,
+      on: {
+        opened: (given) => {
+          opened = given as WebSocket;
+        },
+      },
       connectionParams: { authorization: `Bearer ${token}` },
       retryAttempts: Number.POSITIVE_INFINITY,
       retryWait: () => sleep(50),
@@ -421,7 +427,7 @@ describe.each(ENGINES)('Apollo Client with a server on %s', (engine) => {
       },
     });
     const cut = (): void => {
-      if (isCut) socket.terminate();
+      if (isCut) opened?.terminate();
     };
     const heardOf = (text: string): Promise<void> =>
       heard.until((events) =>

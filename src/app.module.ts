@@ -35,12 +35,10 @@ import { UsersResolver } from './users/users.resolver.js';
 import { formatError } from './web/graphql-errors.js';
 import { HealthController } from './web/health.controller.js';
 import { HealthService } from './web/health.service.js';
+import { MOST_TOKENS } from './web/documents.js';
 import { Metrics } from './web/metrics.js';
 import { MetricsController } from './web/metrics.controller.js';
 import { noSubscriptions } from './web/no-subscriptions.plugin.js';
-
-/** The most tokens of a document: the longest introspection has some 400. */
-const MOST_TOKENS = 2_000;
 
 /** All resolvers; `schema.gql` is made from them. */
 export const RESOLVERS = [

@@ -7,7 +7,6 @@ import {
   GraphQLError,
   type GraphQLSchema,
   OperationTypeNode,
-  parse,
 } from 'graphql';
 import { CloseCode } from 'graphql-ws';
 import { useServer } from 'graphql-ws/use/ws';
@@ -15,6 +14,7 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { ACCESS_COOKIE, findCookie } from '../auth/session-cookies.js';
 import { contextOf, type GraphQLContext, type SignedInGuard } from '../auth/viewer.js';
 import { messageOf, SegueError } from '../errors/segue-error.js';
+import { Documents } from './documents.js';
 import { formatError } from './graphql-errors.js';
 
 /** The largest frame that a client may send, in bytes: as the largest request. */
@@ -64,6 +64,7 @@ export function serveWebSocket(
       offered.has('graphql-transport-ws') ? 'graphql-transport-ws' : false,
   });
   const viewers = new WeakMap<WebSocket, GraphQLContext>();
+  const documents = new Documents(schema);
 
   const disposable = useServer(
     {
@@ -87,6 +88,17 @@ export function serveWebSocket(
           return false;
         }
       },
+      onSubscribe: (_context, _id, { query, operationName, variables }) => {
+        const document = documents.read(query);
+        return 'kind' in document
+          ? {
+              schema,
+              document,
+              operationName: operationName ?? null,
+              variableValues: variables ?? null,
+            }
+          : document;
+      },
       context: ({ connectionParams, extra: { request } }, _id, { extensions }) =>
         contextFrom(request, connectionParams, extensions?.headers) as unknown as Record<
           string,
@@ -95,7 +107,8 @@ export function serveWebSocket(
       onError: ({ extra: { socket } }, _id, { query, operationName }, given) => {
         const errors = given.map(presentError);
         // A subscription that cannot begin now can later: clients come back by themselves, but not from an error.
-        if (areUnavailable(errors) && isSubscription(parse(query), operationName))
+        const document = documents.read(query);
+        if (areUnavailable(errors) && 'kind' in document && isSubscription(document, operationName))
           socket.close(TRY_AGAIN, AWAY);
         return errors;
       },

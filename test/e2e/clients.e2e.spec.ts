@@ -260,6 +260,21 @@ describe.each(ENGINES)('clients of a server on %s', (engine) => {
       };
     };
 
+    /** As a client does whose message was not acknowledged: the same one again. */
+    const sendUntilTaken = async (conversationId: string, text: string): Promise<void> => {
+      const input = { conversationId, text, clientId: text };
+      for (;;) {
+        const { data, errors } = await ask(
+          url,
+          await tokenOf(1),
+          'mutation S($input: SendMessageInput!) { sendMessage(input: $input) { id } }',
+          { input },
+        );
+        if (data != null) return;
+        expect(errors?.map(({ extensions }) => extensions.code)).toEqual(['UNAVAILABLE']);
+      }
+    };
+
     it('begin to listen while the database ends connections, and are told of no error', async () => {
       const conversation = await group(2);
       const [token, after] = [await tokenOf(2), await cursorOf(2)];
@@ -270,29 +285,16 @@ describe.each(ENGINES)('clients of a server on %s', (engine) => {
         await sleep(20);
       }
       await letBe();
-      await send(1, conversation, 'you are all there');
+      await sendUntilTaken(conversation, 'you are all there');
       for (const heard of all) await heard.until(has('you are all there'));
     });
 
     it('get no event without its content when the database ends connections, and miss none', async () => {
       const conversation = await group(2);
       const heard = follow(connect(await tokenOf(2)), await cursorOf(2));
-      const token = await tokenOf(1);
       const letBe = torment(150);
       const said = Array.from({ length: 60 }, (_, n) => `through it, ${n}`);
-      for (const text of said) {
-        const input = { conversationId: conversation, text, clientId: text };
-        for (;;) {
-          const { data, errors } = await ask(
-            url,
-            token,
-            'mutation S($input: SendMessageInput!) { sendMessage(input: $input) { id } }',
-            { input },
-          );
-          if (data != null) break;
-          expect(errors?.map(({ extensions }) => extensions.code)).toEqual(['UNAVAILABLE']);
-        }
-      }
+      for (const text of said) await sendUntilTaken(conversation, text);
       await letBe();
       await heard.until(has(said.at(-1) ?? ''));
       expect(texts(heard.items)).toEqual(said);
@@ -419,6 +421,40 @@ describe.each(ENGINES)('clients of a server on %s', (engine) => {
       signOut: { signedOut: true },
     });
     expect(await closed).toBe(4403);
+  });
+
+  it('are told what is wrong with a document, and stay connected', async () => {
+    const { socket, said } = await raw({ authorization: `Bearer ${await tokenOf(4)}` });
+    await said.until((messages) => messages.some(({ type }) => type === 'connection_ack'));
+    for (const [id, query, code] of [
+      ['1', '{ me {', 'GRAPHQL_PARSE_FAILED'],
+      ['2', `{ ${'me '.repeat(2_001)} }`, 'GRAPHQL_PARSE_FAILED'],
+      ['3', '{ nothingOfTheKind }', 'GRAPHQL_VALIDATION_FAILED'],
+      ['4', '{ nothingOfTheKind }', 'GRAPHQL_VALIDATION_FAILED'],
+    ] as const) {
+      socket.send(JSON.stringify({ id, type: 'subscribe', payload: { query } }));
+      await said.until((messages) => messages.some((message) => message.id === id));
+      expect(said.items.find((message) => message.id === id)).toMatchObject({
+        type: 'error',
+        payload: [{ extensions: { code } }],
+      });
+    }
+    // Twice the same document, with other variables.
+    const query = 'query P($ids: [ID!]!) { presence(userIds: $ids) { user { id } } }';
+    for (const user of ['usr_1', 'usr_2']) {
+      socket.send(
+        JSON.stringify({
+          id: user,
+          type: 'subscribe',
+          payload: { query, variables: { ids: [user] } },
+        }),
+      );
+      await said.until((messages) => messages.some(({ id }) => id === user));
+      expect(said.items.find(({ id }) => id === user)).toMatchObject({
+        type: 'next',
+        payload: { data: { presence: [{ user: { id: user } }] } },
+      });
+    }
   });
 
   it('that do not read are dropped, hold nobody up, and miss nothing when they come back', async () => {

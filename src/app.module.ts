@@ -29,6 +29,7 @@ import { PresenceService } from './presence/presence.service.js';
 import { TypingResolver } from './presence/typing.resolver.js';
 import { ReceiptsResolver } from './receipts/receipts.resolver.js';
 import { DevicesResolver } from './users/devices.resolver.js';
+import { Contacts } from './users/contacts.js';
 import { PhoneNumbers } from './users/phone-numbers.js';
 import { UserLookup } from './users/user-lookup.js';
 import { UsersResolver } from './users/users.resolver.js';
@@ -98,7 +99,11 @@ export class AppModule {
       keepsLastSeen,
       sides,
     });
-    const privacy = new LastSeenPrivacy(database, mapping, new PhoneNumbers(parts.defaultCountry));
+    const privacy = new LastSeenPrivacy(
+      database,
+      mapping,
+      new Contacts(database, mapping, new PhoneNumbers(parts.defaultCountry)),
+    );
     return {
       module: AppModule,
       imports: [

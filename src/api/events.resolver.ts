@@ -7,13 +7,13 @@ import { explainDatabaseError } from '../database/database-errors.js';
 import { SegueError } from '../errors/segue-error.js';
 import { readCursor, writeCursor } from '../events/cursor.js';
 import { type Delivery, EventHub, type SubscribeOptions } from '../events/event-hub.js';
-import { Loaders } from '../graphql/loaders.js';
 import { mapped } from '../graphql/mapped.js';
 import { Message } from '../messages/message.types.js';
 import { keysOf } from '../presence/presence.service.js';
 import { Presence } from '../presence/presence.types.js';
 import { Receipt } from '../receipts/receipt.types.js';
 import { EventPresenter } from './event-presenter.js';
+import { LoadersOfEvents } from './loaders-of-events.js';
 import {
   Event,
   MessageAdded,
@@ -22,10 +22,15 @@ import {
   TypingChanged,
 } from './event.types.js';
 
+/** How long a subscription waits for a database that is away, before it asks again, in ms. */
+const AWAY_MS = 1_000;
+
 /** What changes, as it changes: docs/protocol.md says what a client can rely on. */
 @Resolver()
 @UseGuards(SignedInGuard, ServedGuard)
 export class EventsResolver {
+  private readonly loaders = new LoadersOfEvents();
+
   constructor(
     private readonly hub: EventHub,
     private readonly presenter: EventPresenter,
@@ -129,27 +134,24 @@ export class EventsResolver {
         `after is ${JSON.stringify(after.slice(0, 100))}, which is no cursor: it takes one of eventCursor or of an event.`,
       );
     const deliveries = await this.hub.subscribe(viewerId, place, options);
-    return mapped(deliveries, (delivery) => presented(this.presenter, context, viewerId, delivery));
+    return mapped(deliveries, (delivery) => this.present(context, viewerId, delivery));
   }
-}
 
-/** How long a subscription waits for a database that is away, before it asks again, in ms. */
-const AWAY_MS = 1_000;
-
-async function presented(
-  presenter: EventPresenter,
-  context: GraphQLContext,
-  viewerId: string,
-  delivery: Delivery,
-): Promise<Event | null> {
-  for (;;)
-    try {
-      context.loaders = new Loaders();
-      return await presenter.present(context.loaders, viewerId, delivery);
-    } catch (error) {
-      if (explainDatabaseError(error) === null || error instanceof SegueError) throw error;
-      await sleep(AWAY_MS);
-    }
+  private async present(
+    context: GraphQLContext,
+    viewerId: string,
+    delivery: Delivery,
+  ): Promise<Event | null> {
+    for (;;)
+      try {
+        context.loaders = this.loaders.of(delivery);
+        return await this.presenter.present(context.loaders, viewerId, delivery);
+      } catch (error) {
+        if (explainDatabaseError(error) === null || error instanceof SegueError) throw error;
+        this.loaders.forget(delivery);
+        await sleep(AWAY_MS);
+      }
+  }
 }
 
 function isOf(key: string, conversationId: string | null | undefined): boolean {

@@ -2,6 +2,7 @@ import type { Provider } from '@nestjs/common';
 import type { CountryCode } from 'libphonenumber-js/min';
 import type { LegacyMapping } from '../config/legacy-mapping.js';
 import type { Database } from '../database/database.js';
+import { Contacts } from '../users/contacts.js';
 import { DevicesService } from '../users/devices.service.js';
 import { PeopleService } from '../users/people.service.js';
 import { PhoneNumbers } from '../users/phone-numbers.js';
@@ -34,7 +35,7 @@ export function authProviders(parts: AuthParts): Provider[] {
   const { database, mapping, secrets, isExpanded } = parts;
   const phones = new PhoneNumbers(parts.defaultCountry);
   const users = new UsersService(database, mapping, phones);
-  const people = new PeopleService(database, mapping, phones);
+  const people = new PeopleService(database, mapping, new Contacts(database, mapping, phones));
   const lookup = new UserLookup(database, users, people, phones);
   const devices = new DevicesService(database, mapping);
   const sessions = new SessionsService(database, users, isExpanded);

@@ -2,8 +2,7 @@ import type { LegacyMapping } from '../config/legacy-mapping.js';
 import type { Database } from '../database/database.js';
 import { quoted } from '../database/old-table.js';
 import type { Batch } from '../graphql/loaders.js';
-import { withoutSeparators } from '../users/people.service.js';
-import type { PhoneNumbers } from '../users/phone-numbers.js';
+import type { Contacts } from '../users/contacts.js';
 import type { User } from '../users/user.type.js';
 
 /** Whether `viewer` may see when `user` was last seen. */
@@ -18,45 +17,31 @@ export interface LastSeenQuestion {
  */
 export class LastSeenPrivacy {
   private readonly settings: string;
-  private readonly havers: string;
 
   constructor(
     private readonly database: Database,
     mapping: LegacyMapping,
-    private readonly phones: PhoneNumbers,
+    private readonly contacts: Contacts,
   ) {
     const { dialect } = database;
     const s = quoted(dialect, mapping.settings.columns);
     this.settings = `SELECT CAST(${s.userId} AS text) AS "userId", CAST(${s.privacyLastSeen} AS text) AS privacy
       FROM ${dialect.name(mapping.settings.table)} WHERE ${s.userId} IN (${dialect.idsIn('ids')})`;
-    const c = quoted(dialect, mapping.contacts.columns);
-    this.havers = `SELECT DISTINCT CAST(${c.ownerId} AS text) AS "ownerId"
-      FROM ${dialect.name(mapping.contacts.table)} WHERE ${c.ownerId} IN (${dialect.idsIn('ids')})
-        AND (${c.contactUserId} = CAST(:viewerId AS bigint)
-          OR ${withoutSeparators(`CAST(${c.phone} AS text)`)} IN (${dialect.textsIn('forms')}))`;
   }
 
-  /** For `Loaders.of`: a statement for all, and one more for each viewer whom somebody asks his contacts for. */
+  /** For `Loaders.of`: a statement for all, and one more where somebody asks his contacts for it. */
   readonly allows: Batch<LastSeenQuestion, boolean> = async (questions) => {
     const others = questions.filter(({ viewer, user }) => viewer.key !== user.key);
     const said = await this.readSettings(others.map(({ user }) => user.key));
-    const isAskedFor = ({ user }: LastSeenQuestion): boolean => said.get(user.key) === 'contacts';
-    const viewers = new Map(
-      others.filter(isAskedFor).map(({ viewer }) => [viewer.key, viewer] as const),
+    const asked = others.filter(({ user }) => said.get(user.key) === 'contacts');
+    const hasContact = await this.contacts.read(
+      asked.map(({ user }) => user.key),
+      asked.map(({ viewer }) => viewer),
     );
-    const havers = new Map<string, Set<string>>();
-    for (const viewer of viewers.values())
-      havers.set(
-        viewer.key,
-        await this.findHavers(
-          viewer,
-          others.filter(isAskedFor).map(({ user }) => user.key),
-        ),
-      );
     return questions.map(({ viewer, user }) => {
       if (viewer.key === user.key) return true;
       const privacy = said.get(user.key);
-      if (privacy === 'contacts') return havers.get(viewer.key)?.has(user.key) === true;
+      if (privacy === 'contacts') return hasContact(user.key, viewer);
       return privacy !== 'nobody';
     });
   };
@@ -70,16 +55,5 @@ export class LastSeenPrivacy {
     return new Map(
       rows.map(({ userId, privacy }) => [userId, privacy?.trim().toLowerCase() ?? null]),
     );
-  }
-
-  /** Those of these people who have the viewer in their contacts, by account or by number. */
-  private async findHavers(viewer: User, keys: readonly string[]): Promise<Set<string>> {
-    const forms = viewer.ownPhone === null ? [] : this.phones.read(viewer.ownPhone).forms;
-    const rows = await this.database.reader.all<{ ownerId: string }>(this.havers, {
-      ids: JSON.stringify([...new Set(keys)]),
-      viewerId: viewer.key,
-      forms: JSON.stringify(forms),
-    });
-    return new Set(rows.map(({ ownerId }) => ownerId));
   }
 }

@@ -5,7 +5,7 @@ import { quoted } from '../database/old-table.js';
 import { globalId } from '../graphql/global-ids.js';
 import type { Batch } from '../graphql/loaders.js';
 import { instantToDate } from '../graphql/scalars.js';
-import type { PhoneNumbers } from './phone-numbers.js';
+import type { Contacts } from './contacts.js';
 import type { User } from './user.type.js';
 
 /** Whether one person may see the phone number of another one. */
@@ -29,12 +29,11 @@ interface Row {
 @Injectable()
 export class PeopleService {
   private readonly rows: string;
-  private readonly contactsOf: string;
 
   constructor(
     private readonly database: Database,
     mapping: LegacyMapping,
-    private readonly phones: PhoneNumbers,
+    private readonly contacts: Contacts,
   ) {
     const { dialect } = database;
     const u = quoted(dialect, mapping.users.columns);
@@ -42,11 +41,6 @@ export class PeopleService {
         CAST(${u.phone} AS text) AS phone, CAST(${u.avatar} AS text) AS avatar, CAST(${u.bio} AS text) AS bio,
         ${u.isVerified} AS "isVerified", CAST(${dialect.instantOf(u.createdAt)} AS text) AS "createdAt"
       FROM ${dialect.name(mapping.users.table)} WHERE ${u.id} IN (${dialect.idsIn('ids')})`;
-    const c = quoted(dialect, mapping.contacts.columns);
-    const digits = withoutSeparators(`CAST(${c.phone} AS text)`);
-    this.contactsOf = `SELECT CAST(${c.contactUserId} AS text) AS "userId", ${digits} AS phone
-      FROM ${dialect.name(mapping.contacts.table)} WHERE ${c.ownerId} = CAST(:viewerId AS bigint)
-        AND (${c.contactUserId} IN (${dialect.idsIn('ids')}) OR ${digits} IN (${dialect.textsIn('forms')}))`;
   }
 
   /** The person of a key; null for one who does not exist. For `Loaders.of`. */
@@ -61,49 +55,15 @@ export class PeopleService {
    * account or by number; null for any other. For `Loaders.of`.
    */
   readonly phoneFor: Batch<PhoneQuestion, string | null> = async (questions) => {
-    const viewers = new Set(questions.map(({ viewerId }) => viewerId));
-    const known = new Map<string, Set<string>>();
-    for (const viewerId of viewers) {
-      const asked = questions.filter((question) => question.viewerId === viewerId);
-      known.set(
-        viewerId,
-        await this.knownTo(
-          viewerId,
-          asked.map(({ user }) => user),
-        ),
-      );
-    }
+    const others = questions.filter(({ viewerId, user }) => viewerId !== user.key);
+    const hasContact = await this.contacts.read(
+      others.map(({ viewerId }) => viewerId),
+      others.map(({ user }) => user),
+    );
     return questions.map(({ viewerId, user }) =>
-      known.get(viewerId)?.has(user.key) === true ? user.ownPhone : null,
+      viewerId === user.key || hasContact(viewerId, user) ? user.ownPhone : null,
     );
   };
-
-  /** The keys of those of these people whose number somebody has. */
-  private async knownTo(viewerId: string, users: readonly User[]): Promise<Set<string>> {
-    const formsOf = new Map(
-      users.map(({ key, ownPhone }) => [
-        key,
-        ownPhone === null ? [] : this.phones.read(ownPhone).forms,
-      ]),
-    );
-    const others = [...formsOf.keys()].filter((key) => key !== viewerId);
-    const rows =
-      others.length === 0
-        ? []
-        : await this.database.reader.all<{ userId: string | null; phone: string | null }>(
-            this.contactsOf,
-            {
-              viewerId,
-              ids: JSON.stringify(others),
-              forms: JSON.stringify([...new Set([...formsOf.values()].flat())]),
-            },
-          );
-    const ids = new Set(rows.map(({ userId }) => userId));
-    const phones = new Set(rows.map(({ phone }) => phone));
-    const isKnown = (key: string): boolean =>
-      ids.has(key) || (formsOf.get(key) ?? []).some((form) => phones.has(form));
-    return new Set([viewerId, ...others.filter(isKnown)]);
-  }
 }
 
 function userOf(row: Row): User {
@@ -128,12 +88,4 @@ function unlessBlank(text: string | null): string | null {
 /** SQLite takes any value into a column of flags. */
 function isTrue(value: unknown): boolean {
   return /^(1|t|true|yes)$/i.test(String(value));
-}
-
-/** People write numbers in many ways into their address books. */
-export function withoutSeparators(text: string): string {
-  return [' ', '(', ')', '.', '-', '/'].reduce(
-    (stripped, separator) => `replace(${stripped}, '${separator}', '')`,
-    text,
-  );
 }

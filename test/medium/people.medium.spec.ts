@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 import { contextOf as graphqlContextOf, type GraphQLContext } from '../../src/auth/viewer.js';
 import { DEFAULT_MAPPING } from '../../src/config/legacy-mapping.js';
 import type { Database } from '../../src/database/database.js';
+import { Contacts } from '../../src/users/contacts.js';
 import { PeopleService } from '../../src/users/people.service.js';
 import { PhoneNumbers } from '../../src/users/phone-numbers.js';
 import { UserLookup } from '../../src/users/user-lookup.js';
@@ -37,7 +38,11 @@ describe.each(ENGINES)('people on %s', (engine) => {
     const counted = counting(database);
     const phones = new PhoneNumbers('NG');
     const users = new UsersService(counted, DEFAULT_MAPPING, phones);
-    const people = new PeopleService(counted, DEFAULT_MAPPING, phones);
+    const people = new PeopleService(
+      counted,
+      DEFAULT_MAPPING,
+      new Contacts(counted, DEFAULT_MAPPING, phones),
+    );
     lookup = new UserLookup(counted, users, people, phones);
   });
 

@@ -1,7 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from '@jest/globals';
+import type { ExecutionResult } from 'graphql';
 import type { Database, Queryable } from '../../src/database/database.js';
-import { type App, appOn } from '../helpers/app.js';
+import { type App, appOn, listening } from '../helpers/app.js';
 import { ENGINES, withParts } from '../helpers/databases.js';
 import { legacyDatabase, migrate } from '../helpers/legacy.js';
 
@@ -44,6 +45,12 @@ const LIST = `query L($first: Int) { conversations(first: $first) { edges { node
 const PAGE = `query P($id: ID!, $last: Int) { conversation(id: $id) { messages(last: $last) { edges { node {
   text status conversation { id } sender { name phone } replyTo { text sender { name } }
   receipts { edges { node { status at user { name } } } } } } } } }`;
+
+const EVENTS = `subscription { events { cursor
+  ... on MessageAdded { message { text status sender { name phone presence { status lastSeenAt } } replyTo { text sender { name } }
+    conversation { title unreadCount isMarkedUnread myParticipant { role lastReadMessageId } lastMessage { text sender { name } }
+      participants(first: 20) { edges { node { user { name } } } } } } }
+  ... on ReceiptUpdated { receipt { status user { name phone } } conversation { title unreadCount } } } }`;
 
 const SEND = `mutation S($input: SendMessageInput!) { sendMessage(input: $input) { id } }`;
 
@@ -143,5 +150,50 @@ describe.each(ENGINES)('the statements of a list, whatever its size, on %s', (en
     expect(few.data).toMatchObject({ conversation: { messages: { edges: edges(5) } } });
     expect(many.data).toMatchObject({ conversation: { messages: { edges: edges(MESSAGES) } } });
     expect(many.asked).toEqual(few.asked);
+  });
+
+  it('is the same for an event that 3 are told, and for 11', async () => {
+    const members = Array.from({ length: 11 }, (_, index) => String(index + 2));
+    const group = async (others: readonly string[]): Promise<string> => {
+      const { createGroup } = await app.get<{ createGroup: { id: string } }>(
+        '1',
+        'mutation G($input: CreateGroupInput!) { createGroup(input: $input) { id } }',
+        { input: { name: null, participantIds: others.map((id) => `usr_${id}`) } },
+      );
+      return createGroup.id;
+    };
+    /** What it takes to tell so many, who listen on two devices each, of a message and of what has become of it. */
+    const told = async (others: readonly string[]): Promise<string[]> => {
+      const conversationId = await group(others);
+      const streams: AsyncGenerator<ExecutionResult>[] = [];
+      for (const who of [...others, ...others]) streams.push(await app.follow(who, EVENTS));
+      let heard = streams.map((stream) => stream.next());
+      await listening(app, streams.length);
+      const asked: string[] = [];
+      const { sendMessage } = await app.get<{ sendMessage: { id: string } }>('1', SEND, {
+        input: { conversationId, clientId: `told to ${others.length}`, text: 'told' },
+      });
+      const note = async (what: unknown): Promise<void> => {
+        const results = await Promise.all(heard);
+        for (const { value } of results) expect(value).toMatchObject({ data: { events: what } });
+        heard = streams.map((stream) => stream.next());
+        asked.push(...statements.map((sql) => sql.replaceAll(/\s+/g, ' ').slice(0, 160)));
+      };
+      statements.length = 0;
+      await note({ message: { text: 'told', conversation: { unreadCount: 1 } } });
+      statements.length = 0;
+      await app.get(
+        others[0] ?? '',
+        'mutation R($c: ID!, $m: ID!) { markRead(conversationId: $c, upToMessageId: $m) { status } }',
+        { c: conversationId, m: sendMessage.id },
+      );
+      await note({ receipt: { status: 'READ' } });
+      for (const stream of streams) void stream.return(undefined);
+      await Promise.all(heard);
+      return asked;
+    };
+    const few = await told(members.slice(0, 3));
+    expect(few).not.toHaveLength(0);
+    expect(await told(members)).toEqual(few);
   });
 });

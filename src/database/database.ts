@@ -37,7 +37,7 @@ export interface Database {
   /**
    * Runs `work` in a transaction that is committed, to the disk, before the promise resolves.
    *
-   * A call inside another one joins it. A failed statement dooms the transaction, caught or not: it is rolled
+   * Not to be called inside another one, which is passed on instead (`nesting.ts`). A failed statement dooms the transaction, caught or not: it is rolled
    * back and the promise rejects, or PostgreSQL would answer COMMIT with a silent rollback.
    * On SQLite it takes the database's write lock from start to end (BEGIN IMMEDIATE).
    */

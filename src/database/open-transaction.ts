@@ -24,14 +24,9 @@ export class OpenTransaction implements Queryable {
     return this.guarded(() => this.connection.run(sql, parameters));
   }
 
-  /** Runs work that joined this transaction: when it fails, all of it fails. */
-  async join<Result>(work: (transaction: Queryable) => Promise<Result>): Promise<Result> {
-    try {
-      return await work(this);
-    } catch (error) {
-      this.failure ??= error;
-      throw error;
-    }
+  /** Has it rolled back, for a reason that no statement of it told. */
+  doom(reason: Error): void {
+    this.failure ??= reason;
   }
 
   /** @throws the first failure, when anything failed: to be called before COMMIT. */

@@ -9,8 +9,11 @@ import { type DatabaseLocation, parseDatabaseUrl } from '../../src/config/config
 import { DEFAULT_MAPPING } from '../../src/config/legacy-mapping.js';
 import type { Database, Parameters, Queryable } from '../../src/database/database.js';
 import type { EngineName } from '../../src/database/dialect.js';
+import { followTransactions } from '../../src/database/nesting.js';
 import { openDatabase, type OpenOptions } from '../../src/database/open-database.js';
 import { schemaOf } from '../../src/schema.js';
+
+followTransactions();
 
 /** The engines that this run covers: SQLite always, PostgreSQL where it was found. */
 export const ENGINES: readonly EngineName[] =

@@ -1,11 +1,11 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import type { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DataSource, type DataSourceOptions, type QueryResult, type QueryRunner } from 'typeorm';
 import { messageOf, SegueError } from '../../errors/segue-error.js';
 import { haveSameShifts, UTC, type Zone } from '../../config/zone.js';
 import type { Database, NeededRights, Parameters, Queryable, Session } from '../database.js';
-import { type OpenTransaction, runTransaction } from '../open-transaction.js';
+import { Nesting } from '../nesting.js';
+import { runTransaction } from '../open-transaction.js';
 import { codeOf, ConnectionEnded } from '../database-errors.js';
 import type { Dialect } from '../dialect.js';
 import type { Schema } from '../schema.js';
@@ -93,7 +93,7 @@ export function postgresDataSourceOptions(
 export class PostgresDatabase implements Database {
   readonly dialect: Dialect;
   readonly reader: Queryable;
-  private readonly current = new AsyncLocalStorage<OpenTransaction>();
+  private readonly nesting = new Nesting();
 
   private constructor(
     private readonly options: PostgresOptions,
@@ -131,9 +131,8 @@ export class PostgresDatabase implements Database {
     );
   }
 
-  transaction<Result>(work: (transaction: Queryable) => Promise<Result>): Promise<Result> {
-    const joined = this.current.getStore();
-    if (joined?.isOpen) return joined.join(work);
+  async transaction<Result>(work: (transaction: Queryable) => Promise<Result>): Promise<Result> {
+    this.nesting.check();
     return withRunner(this.writeSource, (connection) => this.transactionOn(connection, work));
   }
 
@@ -208,7 +207,7 @@ export class PostgresDatabase implements Database {
     work: (transaction: Queryable) => Promise<Result>,
   ): Promise<Result> {
     return runTransaction(connection, 'BEGIN', (transaction) =>
-      this.current.run(transaction, () => work(transaction)),
+      this.nesting.run(transaction, work),
     );
   }
 }

@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { existsSync, realpathSync, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -8,7 +7,8 @@ import { messageOf, SegueError } from '../../errors/segue-error.js';
 import { haveSameShifts, UTC, type Zone } from '../../config/zone.js';
 import type { Database, Queryable, Session } from '../database.js';
 import type { Dialect } from '../dialect.js';
-import { type OpenTransaction, runTransaction } from '../open-transaction.js';
+import { Nesting } from '../nesting.js';
+import { runTransaction } from '../open-transaction.js';
 import type { Schema } from '../schema.js';
 import {
   type MigrationChoice,
@@ -65,7 +65,7 @@ export function sqliteDataSourceOptions(path: string, schema: Schema): DataSourc
  */
 export class SqliteDatabase implements Database {
   private readonly queue = new WriteQueue();
-  private readonly current = new AsyncLocalStorage<OpenTransaction>();
+  private readonly nesting = new Nesting();
   private writing: Promise<DataSource> | undefined;
 
   private constructor(
@@ -111,9 +111,8 @@ export class SqliteDatabase implements Database {
     }
   }
 
-  transaction<Result>(work: (transaction: Queryable) => Promise<Result>): Promise<Result> {
-    const joined = this.current.getStore();
-    if (joined?.isOpen) return joined.join(work);
+  async transaction<Result>(work: (transaction: Queryable) => Promise<Result>): Promise<Result> {
+    this.nesting.check();
     return this.queue.run(async () =>
       this.transactionOn(new SqliteConnection(await this.writer()), work),
     );
@@ -197,7 +196,7 @@ export class SqliteDatabase implements Database {
     work: (transaction: Queryable) => Promise<Result>,
   ): Promise<Result> {
     return runTransaction(connection, 'BEGIN IMMEDIATE', (transaction) =>
-      this.current.run(transaction, () => work(transaction)),
+      this.nesting.run(transaction, work),
     );
   }
 

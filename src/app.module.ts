@@ -6,6 +6,7 @@ import { type AuthParts, authProviders } from './auth/auth.providers.js';
 import { AuthResolver } from './auth/auth.resolver.js';
 import { contextOf } from './auth/viewer.js';
 import { EVENT_TYPES } from './api/event.types.js';
+import { MessageRemovedResolver, ReceiptUpdatedResolver } from './api/event-fields.resolver.js';
 import { EventsResolver } from './api/events.resolver.js';
 import { NodeResolver } from './api/node.resolver.js';
 import { ServedGuard, Serving } from './auth/served.guard.js';
@@ -55,6 +56,8 @@ export const RESOLVERS = [
   TypingResolver,
   PresenceResolver,
   EventsResolver,
+  MessageRemovedResolver,
+  ReceiptUpdatedResolver,
   LegacyResolver,
 ] as const;
 

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { ConversationsService } from '../conversations/conversations.service.js';
 import { writeCursor } from '../events/cursor.js';
+import type { Place } from '../events/cursor.js';
 import type { Delivery } from '../events/event-hub.js';
 import type { LoggedEvent } from '../events/event-log.js';
 import type { Signal } from '../events/signals.js';
@@ -24,8 +25,9 @@ import {
   ResyncRequired,
   TypingChanged,
 } from './event.types.js';
+import type { SharedEvents } from './telling.js';
 
-/** Makes of a row of the log what one person is told, in the state of things by now. */
+/** Makes of a row of the log what people are told, in the state of things by now. */
 @Injectable()
 export class EventPresenter {
   constructor(
@@ -37,53 +39,104 @@ export class EventPresenter {
     private readonly presences: PresenceService,
   ) {}
 
-  /** Null where nothing of it is left that the person may see: what took it away is an event too. */
-  async present(loaders: Loaders, viewerId: string, delivery: Delivery): Promise<Event | null> {
+  /**
+   * What one of those who may know of it is told: the same object for all of them, where nothing in it depends on who is
+   * told. Null where nothing of it is left to be seen: what took it away is an event too.
+   */
+  present(
+    shared: SharedEvents,
+    viewerId: string,
+    delivery: Delivery,
+  ): Promise<Event | null> | Event | null {
+    const { loaders, presented } = shared;
+    if ('event' in delivery) {
+      const { event, batch, place } = delivery;
+      if (!isSameForAll(event))
+        return this.presentToOne(loaders, viewerId, event, writeCursor(place));
+      // All that is told together is read together, before somebody asks for the next of it.
+      if (presented.size === 0) this.presentBatch(shared, batch, place);
+      return presented.get(event) ?? null;
+    }
     const cursor = writeCursor(delivery.place);
-    if ('resync' in delivery)
-      return Object.assign(new ResyncRequired(), { cursor, reason: delivery.resync });
-    if ('signal' in delivery) return this.presentSignal(loaders, viewerId, delivery.signal, cursor);
-    const { event } = delivery;
+    return 'resync' in delivery
+      ? Object.assign(new ResyncRequired(), { cursor, reason: delivery.resync })
+      : this.presentSignal(loaders, viewerId, delivery.signal, cursor);
+  }
+
+  private presentBatch(
+    { loaders, presented }: SharedEvents,
+    batch: readonly LoggedEvent[],
+    { epoch }: Place,
+  ): void {
+    for (const event of batch) {
+      if (!isSameForAll(event)) continue;
+      const made = this.presentToAll(
+        loaders,
+        event,
+        writeCursor({ epoch, id: event.id, at: event.at }),
+      ).then((told) => {
+        presented.set(event, told);
+        return told;
+      });
+      presented.set(event, made);
+      // Who is told of it hears of the error; perhaps nobody gets so far.
+      made.catch(() => undefined);
+    }
+  }
+
+  private async presentToOne(
+    loaders: Loaders,
+    viewerId: string,
+    event: LoggedEvent,
+    cursor: string,
+  ): Promise<Event | null> {
+    if (event.kind === 'DeviceChanged') {
+      const devices = await this.devices.list(viewerId);
+      const device = devices.find(({ id }) => id === globalId('Device', event.subjectId ?? '0'));
+      return device === undefined ? null : Object.assign(new DeviceChanged(), { cursor, device });
+    }
+    const conversation = await this.conversations.find(
+      loaders,
+      viewerId,
+      globalId('Conversation', event.conversationId ?? '0'),
+    );
+    return conversation === null
+      ? null
+      : Object.assign(new ConversationChanged(), { cursor, conversation });
+  }
+
+  /** What is the same for everybody who is told. */
+  private async presentToAll(
+    loaders: Loaders,
+    event: LoggedEvent,
+    cursor: string,
+  ): Promise<Event | null> {
+    const conversationId = globalId('Conversation', event.conversationId ?? '0');
     switch (event.kind) {
       case 'MessageAdded':
       case 'MessageChanged': {
-        const message = await this.messages.findTold(loaders, viewerId, event.messageId ?? '0');
+        const message = await this.messages.findOfEvent(loaders, event);
         if (message === null) return null;
+        // Nearly everybody asks who sent it: of all that are told together in one statement.
+        if (message.row.senderId !== null) await this.users.find(message.row.senderId, loaders);
         const told = event.kind === 'MessageAdded' ? new MessageAdded() : new MessageChanged();
         return Object.assign(told, { cursor, message });
       }
-      case 'MessageRemoved': {
-        const conversation = await this.conversationOf(loaders, viewerId, event);
-        if (conversation === null) return null;
+      case 'MessageRemoved':
         return Object.assign(new MessageRemoved(), {
           cursor,
-          conversationId: conversation.id,
+          conversationId,
           messageId: globalId('Message', event.messageId ?? '0'),
-          conversation,
         });
-      }
       case 'ReceiptUpdated': {
         const receipt = await this.receipts.find(loaders, event.subjectId ?? '0');
-        const conversation = await this.conversationOf(loaders, viewerId, event);
-        if (receipt === null || conversation === null) return null;
-        return Object.assign(new ReceiptUpdated(), { cursor, receipt, conversation });
-      }
-      case 'ConversationChanged': {
-        const conversation = await this.conversationOf(loaders, viewerId, event);
-        return conversation === null
-          ? null
-          : Object.assign(new ConversationChanged(), { cursor, conversation });
+        return receipt === null ? null : Object.assign(new ReceiptUpdated(), { cursor, receipt });
       }
       case 'ConversationLeft':
-        return Object.assign(new ConversationLeft(), {
-          cursor,
-          conversationId: globalId('Conversation', event.conversationId ?? '0'),
-        });
-      case 'DeviceChanged': {
-        const devices = await this.devices.list(viewerId);
-        const device = devices.find(({ id }) => id === globalId('Device', event.subjectId ?? '0'));
-        return device === undefined ? null : Object.assign(new DeviceChanged(), { cursor, device });
-      }
+        return Object.assign(new ConversationLeft(), { cursor, conversationId });
+      case 'ConversationChanged':
+      case 'DeviceChanged':
+        throw new Error(`${event.kind} is not the same for everybody`);
     }
   }
 
@@ -108,16 +161,9 @@ export class EventPresenter {
           typing,
         });
   }
+}
 
-  private conversationOf(
-    loaders: Loaders,
-    viewerId: string,
-    { conversationId }: LoggedEvent,
-  ): ReturnType<ConversationsService['find']> {
-    return this.conversations.find(
-      loaders,
-      viewerId,
-      globalId('Conversation', conversationId ?? '0'),
-    );
-  }
+/** Whether who is told makes no difference to what an event is presented as. */
+function isSameForAll({ kind }: LoggedEvent): boolean {
+  return kind !== 'ConversationChanged' && kind !== 'DeviceChanged';
 }

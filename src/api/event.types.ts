@@ -1,5 +1,6 @@
 import { Field, ID, InterfaceType, ObjectType } from '@nestjs/graphql';
 import { Conversation } from '../conversations/conversation.types.js';
+import { ViewerIndependent } from '../graphql/viewer-independence.js';
 import { Message } from '../messages/message.types.js';
 import { Presence } from '../presence/presence.types.js';
 import { Receipt } from '../receipts/receipt.types.js';
@@ -11,6 +12,7 @@ import { User } from '../users/user.type.js';
   resolveType: ({ constructor }: Event) => constructor.name,
 })
 export abstract class Event {
+  @ViewerIndependent()
   @Field()
   readonly cursor!: string;
 }
@@ -19,6 +21,7 @@ export abstract class Event {
 export class MessageAdded implements Event {
   readonly cursor!: string;
 
+  @ViewerIndependent()
   @Field(() => Message)
   readonly message!: Message;
 }
@@ -27,6 +30,7 @@ export class MessageAdded implements Event {
 export class MessageChanged implements Event {
   readonly cursor!: string;
 
+  @ViewerIndependent()
   @Field(() => Message)
   readonly message!: Message;
 }
@@ -35,27 +39,22 @@ export class MessageChanged implements Event {
 export class MessageRemoved implements Event {
   readonly cursor!: string;
 
+  @ViewerIndependent()
   @Field(() => ID)
   readonly conversationId!: string;
 
+  @ViewerIndependent()
   @Field(() => ID)
   readonly messageId!: string;
-
-  @Field(() => Conversation, { description: 'What it is without the message.' })
-  readonly conversation!: Conversation;
 }
 
 @ObjectType({ implements: () => [Event] })
 export class ReceiptUpdated implements Event {
   readonly cursor!: string;
 
+  @ViewerIndependent()
   @Field(() => Receipt)
   readonly receipt!: Receipt;
-
-  @Field(() => Conversation, {
-    description: "Its unread count is another one, where the receipt is the viewer's own.",
-  })
-  readonly conversation!: Conversation;
 }
 
 @ObjectType({
@@ -76,6 +75,7 @@ export class ConversationChanged implements Event {
 export class ConversationLeft implements Event {
   readonly cursor!: string;
 
+  @ViewerIndependent()
   @Field(() => ID)
   readonly conversationId!: string;
 }
@@ -96,12 +96,15 @@ export class DeviceChanged implements Event {
 export class TypingChanged implements Event {
   readonly cursor!: string;
 
+  @ViewerIndependent()
   @Field(() => ID)
   readonly conversationId!: string;
 
+  @ViewerIndependent()
   @Field(() => User)
   readonly user!: User;
 
+  @ViewerIndependent()
   @Field()
   readonly typing!: boolean;
 }
@@ -126,6 +129,7 @@ export class PresenceUpdated implements Event {
 export class ResyncRequired implements Event {
   readonly cursor!: string;
 
+  @ViewerIndependent()
   @Field()
   readonly reason!: string;
 }

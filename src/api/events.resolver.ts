@@ -13,7 +13,7 @@ import { keysOf } from '../presence/presence.service.js';
 import { Presence } from '../presence/presence.types.js';
 import { Receipt } from '../receipts/receipt.types.js';
 import { EventPresenter } from './event-presenter.js';
-import { LoadersOfEvents } from './loaders-of-events.js';
+import { Telling } from './telling.js';
 import {
   Event,
   MessageAdded,
@@ -29,7 +29,7 @@ const AWAY_MS = 1_000;
 @Resolver()
 @UseGuards(SignedInGuard, ServedGuard)
 export class EventsResolver {
-  private readonly loaders = new LoadersOfEvents();
+  private readonly telling = new Telling();
 
   constructor(
     private readonly hub: EventHub,
@@ -137,20 +137,34 @@ export class EventsResolver {
     return mapped(deliveries, (delivery) => this.present(context, viewerId, delivery));
   }
 
-  private async present(
+  private present(
+    context: GraphQLContext,
+    viewerId: string,
+    delivery: Delivery,
+  ): Promise<Event | null> | Event | null {
+    const shared = this.telling.of(delivery);
+    context.loaders = shared.loaders;
+    const presented = this.presenter.present(shared, viewerId, delivery);
+    return presented instanceof Promise
+      ? this.tried(presented, context, viewerId, delivery)
+      : presented;
+  }
+
+  /** What could not be read is read when the database is back. */
+  private async tried(
+    presented: Promise<Event | null>,
     context: GraphQLContext,
     viewerId: string,
     delivery: Delivery,
   ): Promise<Event | null> {
-    for (;;)
-      try {
-        context.loaders = this.loaders.of(delivery);
-        return await this.presenter.present(context.loaders, viewerId, delivery);
-      } catch (error) {
-        if (explainDatabaseError(error) === null || error instanceof SegueError) throw error;
-        this.loaders.forget(delivery);
-        await sleep(AWAY_MS);
-      }
+    try {
+      return await presented;
+    } catch (error) {
+      if (explainDatabaseError(error) === null || error instanceof SegueError) throw error;
+      this.telling.forget(delivery);
+      await sleep(AWAY_MS);
+      return this.present(context, viewerId, delivery);
+    }
   }
 }
 

@@ -130,8 +130,16 @@ const AHEAD =
 const COLUMNS = `e.id, e.kind, CAST(e.conversation_id AS text) AS "conversationId", CAST(e.user_id AS text) AS "userId",
   CAST(e.message_id AS text) AS "messageId", CAST(e.subject_id AS text) AS "subjectId", CAST(e.at AS text) AS at`;
 
-/** Whether a member may see an event, by the bounds on his row `p`. */
-const IS_WITHIN = `NOT p.vacant AND (p.joined_event IS NULL OR e.id > p.joined_event) AND (p.left_event IS NULL OR e.id <= p.left_event)`;
+/** The message that an event shows. */
+const SHOWN = `LEFT JOIN enhanced_messages m ON m.id = e.message_id AND e.kind IN ('MessageAdded', 'MessageChanged')`;
+
+/**
+ * Whether a member may see an event, and the message that it shows, by the bounds on his row `p`. Where the message went to
+ * another conversation, or is gone without a trace, there is nothing to show any more.
+ */
+const IS_WITHIN = `NOT p.vacant AND (p.joined_event IS NULL OR e.id > p.joined_event) AND (p.left_event IS NULL OR e.id <= p.left_event)
+  AND (e.kind NOT IN ('MessageAdded', 'MessageChanged')
+    OR (m.conversation_id = e.conversation_id AND (p.visible_from IS NULL OR m.position > p.visible_from) AND (p.visible_to IS NULL OR m.position <= p.visible_to)))`;
 
 /** A page of the log, and how far it reaches: all that the person may see up to there is in it. */
 export interface Page {
@@ -154,7 +162,7 @@ export async function readPage(
   const end = await readEnd(reader);
   const events = await reader.all<RawEvent>(
     `SELECT * FROM (
-       SELECT ${COLUMNS} FROM conversation_participants p JOIN events e ON e.conversation_id = p.conversation_id
+       SELECT ${COLUMNS} FROM conversation_participants p JOIN events e ON e.conversation_id = p.conversation_id ${SHOWN}
          WHERE p.user_id = CAST(:viewerId AS bigint) AND e.user_id IS NULL AND e.id > :after AND e.id <= :end AND ${IS_WITHIN}
        UNION ALL SELECT ${COLUMNS} FROM events e
          WHERE e.user_id = CAST(:viewerId AS bigint) AND e.user_id IS NOT NULL AND e.id > :after AND e.id <= :end
@@ -194,7 +202,7 @@ export async function findReceivers(
 ): Promise<{ eventId: number; userId: string }[]> {
   const rows = await queryable.all<{ eventId: number | string; userId: string }>(
     `SELECT e.id AS "eventId", CAST(p.user_id AS text) AS "userId"
-     FROM events e JOIN conversation_participants p ON p.conversation_id = e.conversation_id
+     FROM events e JOIN conversation_participants p ON p.conversation_id = e.conversation_id ${SHOWN}
      WHERE e.user_id IS NULL AND e.id IN (${dialect.idsIn('eventIds')}) AND p.user_id IN (${dialect.idsIn('userIds')}) AND ${IS_WITHIN}`,
     {
       eventIds: JSON.stringify(eventIds.map(String)),

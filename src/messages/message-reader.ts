@@ -6,6 +6,7 @@ import {
 import type { Database } from '../database/database.js';
 import { HIGHEST_ID, LOWEST_ID } from '../database/ids.js';
 import type { PageRequest } from '../graphql/connections.js';
+import type { LoggedEvent } from '../events/event-log.js';
 import type { Loaders } from '../graphql/loaders.js';
 
 /** A message as it is served. Ids and instants are text, as they come from the database. */
@@ -69,7 +70,19 @@ export class MessageReader {
     return (await this.isVisible(loaders, viewerId, message)) ? message : null;
   }
 
-  /** A message that was there when an event told of it; what was removed since is what is left of it. */
+  /**
+   * The message that an event tells those of a conversation of, who may all see it; what was removed since is what is left
+   * of it. Null when it is in another conversation by now.
+   */
+  async findOfEvent(
+    loaders: Loaders,
+    { messageId, conversationId }: Pick<LoggedEvent, 'messageId' | 'conversationId'>,
+  ): Promise<MessageRow | null> {
+    const message = await loaders.of(this.batch).load(messageId ?? '0');
+    return message?.conversationId === conversationId ? message : null;
+  }
+
+  /** A message that was there when its sender was told of it; what was removed since is what is left of it. */
   async findTold(loaders: Loaders, viewerId: string, id: string): Promise<MessageRow | null> {
     const message = await loaders.of(this.batch).load(id);
     return message !== null && (await this.isVisible(loaders, viewerId, message)) ? message : null;

@@ -3,6 +3,7 @@ import { PageInfo } from '../graphql/connections.js';
 import { Node } from '../graphql/node.js';
 import { DateTime } from '../graphql/scalars.js';
 import type { MessageRow } from './message-reader.js';
+import { ViewerIndependent } from '../graphql/viewer-independence.js';
 
 export enum MessageKind {
   TEXT = 'TEXT',
@@ -26,18 +27,23 @@ registerEnumType(MessageStatus, {
 
 @ObjectType({ implements: () => [Node], description: 'A message, as the viewer sees it.' })
 export class Message implements Node {
+  @ViewerIndependent()
   @Field(() => ID)
   readonly id!: string;
 
+  @ViewerIndependent()
   @Field(() => MessageKind)
   readonly kind!: MessageKind;
 
+  @ViewerIndependent()
   @Field(() => String, { nullable: true })
   readonly text!: string | null;
 
+  @ViewerIndependent()
   @Field(() => DateTime)
   readonly sentAt!: Date;
 
+  @ViewerIndependent()
   @Field(() => ID, { nullable: true, description: "The old row's key." })
   readonly legacyId!: string | null;
 

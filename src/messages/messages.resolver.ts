@@ -12,6 +12,7 @@ import { UserLookup } from '../users/user-lookup.js';
 import { User } from '../users/user.type.js';
 import { Message, MessageConnection, MessageStatus, SendMessageInput } from './message.types.js';
 import { MessagesService } from './messages.service.js';
+import { ViewerIndependent } from '../graphql/viewer-independence.js';
 
 @Resolver(() => Message)
 export class MessagesResolver {
@@ -51,6 +52,7 @@ export class MessagesResolver {
     return this.conversations.get(loaders, viewer.id, row.conversationId);
   }
 
+  @ViewerIndependent()
   @ResolveField(() => User, { nullable: true, description: "Null: the sender's account is gone." })
   sender(
     @Parent() { row }: Message,
@@ -70,6 +72,7 @@ export class MessagesResolver {
       : this.service.findByKey(loaders, viewer.id, row.replyToId);
   }
 
+  @ViewerIndependent()
   @ResolveField(() => MessageStatus)
   status(
     @Parent() { row }: Message,

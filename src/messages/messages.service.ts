@@ -13,6 +13,7 @@ import {
   writeKey,
 } from '../graphql/connections.js';
 import { findDatabaseId, globalId } from '../graphql/global-ids.js';
+import type { LoggedEvent } from '../events/event-log.js';
 import type { Loaders } from '../graphql/loaders.js';
 import type { MessageReader, MessageRow, Place } from './message-reader.js';
 import type { MessageDraft, WrittenMessage } from './message-writer.js';
@@ -45,7 +46,13 @@ export class MessagesService {
     return row === null ? null : present(row);
   }
 
-  /** The message that an event told of: what is left of it, where it was removed since. */
+  /** What an event tells of a message; who is told was decided before. */
+  async findOfEvent(loaders: Loaders, event: LoggedEvent): Promise<Message | null> {
+    const row = await this.reader.findOfEvent(loaders, event);
+    return row === null ? null : present(row);
+  }
+
+  /** A message that was just sent: what is left of it, where it was removed since. */
   async findTold(loaders: Loaders, viewerId: string, key: string): Promise<Message | null> {
     const row = await this.reader.findTold(loaders, viewerId, key);
     return row === null ? null : present(row);

@@ -4,21 +4,26 @@ import { globalId } from '../graphql/global-ids.js';
 import { DateTime, instantToDate } from '../graphql/scalars.js';
 import { MessageStatus } from '../messages/message.types.js';
 import type { ReceiptRow } from './receipt-reader.js';
+import { ViewerIndependent } from '../graphql/viewer-independence.js';
 
 @ObjectType({
   description:
     'That somebody has got, or read, all messages of a conversation up to one. It never goes back.',
 })
 export class Receipt {
+  @ViewerIndependent()
   @Field(() => ID)
   readonly conversationId!: string;
 
+  @ViewerIndependent()
   @Field(() => MessageStatus)
   readonly status!: MessageStatus;
 
+  @ViewerIndependent()
   @Field(() => ID)
   readonly upToMessageId!: string;
 
+  @ViewerIndependent()
   @Field(() => DateTime, {
     nullable: true,
     description: 'Null: it was migrated, and nobody knows when.',

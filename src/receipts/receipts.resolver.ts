@@ -6,6 +6,7 @@ import { UserLookup } from '../users/user-lookup.js';
 import { User } from '../users/user.type.js';
 import { Receipt } from './receipt.types.js';
 import { ReceiptsService } from './receipts.service.js';
+import { ViewerIndependent } from '../graphql/viewer-independence.js';
 
 @Resolver(() => Receipt)
 export class ReceiptsResolver {
@@ -34,6 +35,7 @@ export class ReceiptsResolver {
     return this.service.mark(viewer.id, conversationId, upToMessageId, 'read');
   }
 
+  @ViewerIndependent()
   @ResolveField(() => User, { nullable: true, description: 'Null: the account is gone.' })
   user(
     @Parent() { userKey }: Receipt,

@@ -3,6 +3,7 @@ import { Args, Context, ID, Parent, Query, ResolveField, Resolver } from '@nestj
 import { type GraphQLContext, SignedInGuard, Viewer } from '../auth/viewer.js';
 import { UserLookup } from './user-lookup.js';
 import { User } from './user.type.js';
+import { ViewerIndependent } from '../graphql/viewer-independence.js';
 
 /** People, as the signed-in person sees them. */
 @Resolver(() => User)
@@ -37,6 +38,7 @@ export class UsersResolver {
     return this.lookup.findByPhone(phone, context.loaders);
   }
 
+  @ViewerIndependent()
   @ResolveField(() => String, {
     description:
       'The name, else the username, else the phone number where the viewer may see it, else "Unknown".',

@@ -14,8 +14,10 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { ACCESS_COOKIE, findCookie } from '../auth/session-cookies.js';
 import { contextOf, type GraphQLContext, type SignedInGuard } from '../auth/viewer.js';
 import { messageOf, SegueError } from '../errors/segue-error.js';
+import { Corks } from './corks.js';
 import { Documents } from './documents.js';
 import { formatError } from './graphql-errors.js';
+import { SharedResults } from './shared-results.js';
 
 /** The largest frame that a client may send, in bytes: as the largest request. */
 const LARGEST_FRAME = 1_048_576;
@@ -47,7 +49,7 @@ export interface WebSocketDoor {
  * Whoever has a connection under his own name is there, for as long as it lasts.
  *
  * A connection whose session ends is closed with 4403; with 1013 one that reads nothing for 15 s although something
- * waits (until then what waits for it is one event a subscription), and one whose event could not be read, or whose
+ * waits (until then that is no more than 16 KiB and one event a subscription), and one whose event could not be read, or whose
  * subscription could not begin, since the database was away.
  */
 export function serveWebSocket(
@@ -65,10 +67,13 @@ export function serveWebSocket(
   });
   const viewers = new WeakMap<WebSocket, GraphQLContext>();
   const documents = new Documents(schema);
+  const results = new SharedResults(schema);
+  const corks = new Corks();
 
   const disposable = useServer(
     {
       schema,
+      subscribe: (args) => results.subscribe(args),
       onConnect: async ({ connectionParams, extra: { request, socket } }) => {
         const context = contextFrom(request, connectionParams);
         // Who says nothing may sign in here, or name himself with each operation, as GraphiQL does.
@@ -127,6 +132,7 @@ export function serveWebSocket(
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     if (request.url?.split('?', 1)[0] !== '/graphql') return;
     sockets.handleUpgrade(request, socket, head, (accepted) => {
+      corks.add(accepted, socket);
       sockets.emit('connection', accepted, request);
     });
   };

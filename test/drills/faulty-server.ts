@@ -123,7 +123,8 @@ function announceBeforeCommit(): void {
         for (const subscriber of hub.subscribers) {
           if (!subscriber.isLive || !members.some(({ userId }) => userId === subscriber.viewerId))
             continue;
-          const delivery = { event: { ...logged, id }, place: { epoch, id, at: event.at } };
+          const told = { ...logged, id };
+          const delivery = { event: told, place: { epoch, id, at: event.at }, batch: [told] };
           announced.set(delivery, event.messageId ?? '');
           subscriber.push(delivery);
         }

@@ -39,8 +39,9 @@ export async function runCli(
 export async function startServer(
   environment: NodeJS.ProcessEnv,
   script = CLI,
+  nodeOptions: readonly string[] = [],
 ): Promise<ChildProcess> {
-  const child = spawn(process.execPath, [script, 'serve'], {
+  const child = spawn(process.execPath, [...nodeOptions, script, 'serve'], {
     env: environment,
     stdio: ['ignore', 'pipe', 'pipe'],
   });

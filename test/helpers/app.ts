@@ -45,6 +45,12 @@ type Variables = Readonly<Record<string, unknown>>;
 export interface App {
   readonly schema: GraphQLSchema;
   readonly hub: EventHub;
+  /** What an operation is executed with. */
+  argumentsFor(
+    viewer: string | null,
+    document: string,
+    variables?: Variables,
+  ): Promise<Parameters<typeof execute>[0]>;
   readonly presences: PresenceService;
   /** Codes that were sent, newest last. */
   readonly sent: IssuedCode[];
@@ -141,10 +147,10 @@ export async function appOn(
     if (person === undefined) throw new Error(`There is no person ${id}`);
     return issueToken({ id, phone: person.phone }, SECRET);
   };
-  const argumentsFor = async (
+  const argumentsFor: App['argumentsFor'] = async (
     viewer: string | null,
     text: string,
-    variableValues: Variables,
+    variableValues: Variables = {},
   ): Promise<Parameters<typeof execute>[0]> => {
     const document = parse(text);
     const mistakes = validate(schema, document);
@@ -175,6 +181,7 @@ export async function appOn(
   return {
     schema,
     hub,
+    argumentsFor,
     presences: app.get(PresenceService),
     sent,
     ask,

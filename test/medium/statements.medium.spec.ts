@@ -54,6 +54,11 @@ const EVENTS = `subscription { events { cursor
 
 const SEND = `mutation S($input: SendMessageInput!) { sendMessage(input: $input) { id } }`;
 
+/** What the hub asks each second, whatever happens. */
+function isLookingForMore(sql: string): boolean {
+  return sql.includes('FROM event_log') || sql.includes('FROM events e WHERE e.id > :after');
+}
+
 const GROUPS = 30;
 const MESSAGES = 50;
 
@@ -177,7 +182,11 @@ describe.each(ENGINES)('the statements of a list, whatever its size, on %s', (en
         const results = await Promise.all(heard);
         for (const { value } of results) expect(value).toMatchObject({ data: { events: what } });
         heard = streams.map((stream) => stream.next());
-        asked.push(...statements.map((sql) => sql.replaceAll(/\s+/g, ' ').slice(0, 160)));
+        asked.push(
+          ...statements
+            .filter((sql) => !isLookingForMore(sql))
+            .map((sql) => sql.replaceAll(/\s+/g, ' ').slice(0, 160)),
+        );
       };
       statements.length = 0;
       await note({ message: { text: 'told', conversation: { unreadCount: 1 } } });

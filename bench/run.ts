@@ -3,6 +3,13 @@ import { busyBench } from './busy.js';
 import { historyBench } from './history.js';
 import { oldQueriesBench } from './old-queries.js';
 import { planBench } from './plan.js';
+import {
+  connectionsBench,
+  fanoutBench,
+  fewSendersBench,
+  latencyBench,
+  sendBench,
+} from './serving.js';
 
 /**
  * `npm run bench -- NAME [ROWS [BYTES]]`: figures to read, nothing asserted. Only ratios within one run mean something.
@@ -12,14 +19,19 @@ const BENCHES: Readonly<Record<string, (rows: number, bytes: number) => Promise<
   backfill: backfillBench,
   'backfill --busy': busyBench,
   history: historyBench,
+  connections: connectionsBench,
+  fanout: fanoutBench,
+  latency: latencyBench,
   'old-queries': oldQueriesBench,
   plan: planBench,
+  send: sendBench,
+  'send --few': fewSendersBench,
 };
 
 const given = process.argv.slice(2);
 const numbers = given.filter((argument) => /^\d/.test(argument));
 const name = given.filter((argument) => !numbers.includes(argument)).join(' ');
-const [rows = '1000000', bytes = '0'] = numbers;
+const [rows = name === 'connections' ? '5000' : '1000000', bytes = '0'] = numbers;
 const bench = BENCHES[name];
 if (bench === undefined || !/^\d+$/.test(rows) || !/^\d+$/.test(bytes)) {
   process.stderr.write(

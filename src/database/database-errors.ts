@@ -92,9 +92,12 @@ export function refusalOf(error: unknown): string | null {
 /** Errors of a transaction that lost to another one: it did nothing, and may well succeed when tried again. */
 const PASSING = /^(SQLITE_BUSY|40001|40P01|55P03)/;
 
-/** Whether a transaction failed only because of what others did at the same time. */
+/** Rolls a transaction back that is to be tried once more: it will go another way then. */
+export class TryAgain extends Error {}
+
+/** Whether a transaction failed only because of what others did at the same time, or is to be tried again. */
 export function isPassing(error: unknown): boolean {
-  return PASSING.test(codeOf(error) ?? '');
+  return error instanceof TryAgain || PASSING.test(codeOf(error) ?? '');
 }
 
 /** A driver's code for an error, through TypeORM's wrapping and through causes. */

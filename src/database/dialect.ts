@@ -228,8 +228,12 @@ export interface Dialect {
   idsIn(name: string): string;
   entriesIn(name: string): string;
 
-  /** The rows in the JSON array of objects `:name`, as a subquery of these columns, whole numbers that are given as text. */
-  rowsIn(name: string, columns: readonly string[]): string;
+  /**
+   * The rows in the JSON array of objects `:name`, as a subquery.
+   * @param columns whole numbers that are given as text
+   * @param texts columns that are text
+   */
+  rowsIn(name: string, columns: readonly string[], texts?: readonly string[]): string;
 
   /**
    * Joins, to each row before it, the rows of a table that a query of its own gives, which may have an order and a limit.

@@ -1,5 +1,6 @@
 import type { LegacyMapping } from '../config/legacy-mapping.js';
 import type { Queryable } from '../database/database.js';
+import { TryAgain } from '../database/database-errors.js';
 import type { Dialect } from '../database/dialect.js';
 import type { OldMessage, OldSide } from '../messages/old-side.js';
 import { oldRows } from './old-rows.js';
@@ -12,34 +13,70 @@ import { oldRows } from './old-rows.js';
 export class Mirror implements OldSide {
   private readonly insert: string;
   private readonly raise: string;
+  private tellsRowsApart = true;
 
   /** @param fillsLink whether `messages.conversation_id` is there to be filled */
   constructor(dialect: Dialect, mapping: LegacyMapping, fillsLink: boolean) {
     const { table, names } = oldRows(dialect, mapping);
-    const time = dialect.legacyTime('CAST(:sentAt AS bigint)');
     const values: (readonly [column: string, value: string])[] = [
-      [names.senderId, 'CAST(:senderId AS bigint)'],
-      [names.recipientId, 'CAST(:recipientId AS bigint)'],
-      [names.groupId, 'CAST(:groupId AS bigint)'],
-      [names.content, 'CAST(:text AS text)'],
-      [names.type, 'CAST(:kind AS text)'],
+      [names.senderId, 'k.sender_id'],
+      [names.recipientId, 'k.recipient_id'],
+      [names.groupId, 'k.group_id'],
+      [names.content, 'k.text'],
+      [names.type, 'k.kind'],
       [names.status, `'sent'`],
-      [names.createdAt, time],
-      ...(fillsLink ? [[names.conversationId, 'CAST(:conversationId AS bigint)'] as const] : []),
+      [names.createdAt, dialect.legacyTime('k.sent_at')],
+      ...(fillsLink ? [[names.conversationId, 'k.conversation_id'] as const] : []),
     ];
+    const given = dialect.rowsIn(
+      'rows',
+      ['n', 'sender_id', 'recipient_id', 'group_id', 'conversation_id', 'sent_at'],
+      ['text', 'kind'],
+    );
     this.insert = `INSERT INTO ${table} (${values.map(([column]) => column).join(', ')})
-      SELECT ${values.map(([, value]) => value).join(', ')} WHERE CAST(:conversationId AS bigint) IS NOT NULL
-      RETURNING CAST(${names.id} AS text) AS "newId"`;
+      SELECT ${values.map(([, value]) => value).join(', ')} FROM (${given}) AS k ORDER BY k.n
+      RETURNING CAST(${names.id} AS text) AS "newId", CAST(${names.senderId} AS text) AS "senderId", CAST(${names.recipientId} AS text) AS "recipientId",
+        CAST(${names.groupId} AS text) AS "groupId", CAST(${names.content} AS text) AS text`;
     // A status that is none of these says something that is not ours to overwrite.
     this.raise = `UPDATE ${table} SET ${names.status} = CAST(:status AS text)
       WHERE ${names.id} IN (${dialect.idsIn('ids')}) AND (${dialect.exactly(names.status)} = 'sent'
         OR (CAST(:status AS text) = 'read' AND ${dialect.exactly(names.status)} = 'delivered'))`;
   }
 
-  async addMessage(transaction: Queryable, message: OldMessage): Promise<string> {
-    const [row] = await transaction.all<{ newId: string }>(this.insert, { ...message });
-    if (row === undefined) throw new Error('The old table gave no id for a row');
-    return row.newId;
+  /**
+   * Many rows are one statement, whose answers come in the order of the rows on both engines, although neither promises it.
+   * So each is compared with its row; where that can't be told, as where a trigger of the old app rewrites what is inserted,
+   * it is tried again, and from then on each row is a statement of its own.
+   */
+  async addMessages(transaction: Queryable, messages: readonly OldMessage[]): Promise<string[]> {
+    if (messages.length > 1 && !this.tellsRowsApart) {
+      const ids: string[] = [];
+      for (const message of messages) ids.push(...(await this.addMessages(transaction, [message])));
+      return ids;
+    }
+    const rows = await transaction.all<Inserted>(this.insert, {
+      rows: JSON.stringify(
+        messages.map((message, n) => ({
+          n: String(n),
+          sender_id: message.senderId,
+          recipient_id: message.recipientId,
+          group_id: message.groupId,
+          conversation_id: message.conversationId,
+          sent_at: message.sentAt,
+          text: message.text,
+          kind: message.kind,
+        })),
+      ),
+    });
+    if (messages.length === 1 && rows.length !== 1)
+      throw new Error('The old table gave no id for a row');
+    const areTold =
+      rows.length === messages.length && messages.every((message, n) => isRowOf(rows[n], message));
+    if (messages.length > 1 && !areTold) {
+      this.tellsRowsApart = false;
+      throw new TryAgain('The old table gave rows back that are none of those that were inserted');
+    }
+    return rows.map(({ newId }) => newId);
   }
 
   async raiseStatuses(
@@ -50,4 +87,17 @@ export class Mirror implements OldSide {
     if (legacyIds.length === 0) return;
     await transaction.run(this.raise, { ids: JSON.stringify(legacyIds), status });
   }
+}
+
+interface Inserted extends Pick<OldMessage, 'senderId' | 'recipientId' | 'groupId' | 'text'> {
+  readonly newId: string;
+}
+
+function isRowOf(row: Inserted | undefined, message: OldMessage): boolean {
+  return (
+    row?.senderId === message.senderId &&
+    row.recipientId === message.recipientId &&
+    row.groupId === message.groupId &&
+    row.text === message.text
+  );
 }

@@ -61,39 +61,47 @@ export class MessageWriter {
     const conversations = await this.lock(transaction, drafts);
     const oldSide = await this.sides.open(transaction);
     const facts = await this.readFacts(transaction, drafts, conversations);
-    const ownIds = oldSide === null ? await this.takeIds(transaction, drafts.length) : [];
-    const outcomes: Outcome<WrittenMessage>[] = [];
+    const outcomes: (() => Outcome<WrittenMessage>)[] = [];
     const written: NewMessage[] = [];
     let now = facts.now;
     for (const draft of drafts) {
       const earlier = draft.clientId === null ? undefined : facts.earlier.get(clientKey(draft));
       if (earlier !== undefined) {
-        outcomes.push(retried(draft, earlier));
+        outcomes.push(() => retried(draft, earlier));
         continue;
       }
       const conversation = conversations.get(draft.conversationId);
       const refusal = refusalOf(draft, conversation, facts);
       if (refusal !== null || conversation === undefined) {
-        outcomes.push({ refusal: refusal ?? notFound(draft.conversationId) });
+        outcomes.push(() => ({ refusal: refusal ?? notFound(draft.conversationId) }));
         continue;
       }
       // Later than all before it, whatever the clock says.
       now = now > conversation.last ? now : conversation.last + 1n;
       conversation.last = now;
-      const sentAt = String(now);
-      const id =
-        oldSide === null
-          ? takeFrom(ownIds)
-          : await this.addOldRow(transaction, oldSide, draft, conversation, sentAt);
-      const message = { id, hasOldRow: oldSide !== null, draft, sentAt };
+      const message: NewMessage = {
+        id: '',
+        draft,
+        conversation,
+        sentAt: String(now),
+        digest: draft.clientId === null ? null : digestOf(draft),
+      };
       now += 1n;
       written.push(message);
-      outcomes.push({ result: { messageId: message.id, isNew: true } });
-      if (draft.clientId !== null)
-        facts.earlier.set(clientKey(draft), { id: message.id, digest: digestOf(draft) });
+      outcomes.push(() => ({ result: { messageId: message.id, isNew: true } }));
+      if (draft.clientId !== null) facts.earlier.set(clientKey(draft), message);
     }
-    if (written.length > 0) await this.finish(transaction, written, facts);
-    return outcomes;
+    if (written.length > 0) {
+      const ids =
+        oldSide === null
+          ? await this.takeIds(transaction, written.length)
+          : await this.addOldRows(transaction, oldSide, written);
+      written.forEach((message, n) => {
+        message.id = ids[n] ?? '';
+      });
+      await this.finish(transaction, written, oldSide !== null, facts);
+    }
+    return outcomes.map((outcome) => outcome());
   }
 
   private async lock(
@@ -123,8 +131,11 @@ export class MessageWriter {
       conversationId: string;
       userId: string;
       isVacant: boolean | number;
+      hasWritten: boolean | number;
+      now: string;
     }>(
-      `SELECT CAST(p.conversation_id AS text) AS "conversationId", CAST(p.user_id AS text) AS "userId", p.vacant AS "isVacant"
+      `SELECT CAST(p.conversation_id AS text) AS "conversationId", CAST(p.user_id AS text) AS "userId", p.vacant AS "isVacant",
+         p.has_written AS "hasWritten", CAST(${dialect.now} AS text) AS now
        FROM conversation_participants p
        WHERE p.conversation_id IN (${dialect.idsIn('ids')}) AND (p.user_id IN (${dialect.idsIn('senders')}) OR p.vacant) AND p.left_at IS NULL`,
       { ids, senders },
@@ -166,11 +177,9 @@ export class MessageWriter {
                AND (p.visible_from IS NULL OR e.position > p.visible_from)`,
             { replies: JSON.stringify(replies), senders },
           );
-    const [clock] = await transaction.all<{ now: string }>(
-      `SELECT CAST(${dialect.now} AS text) AS now`,
-    );
     return {
-      members: new Set(members.map(({ conversationId, userId }) => `${conversationId} ${userId}`)),
+      members: new Set(members.map(keyOfMember)),
+      writers: new Set(members.filter(({ hasWritten }) => Boolean(hasWritten)).map(keyOfMember)),
       vacancies: new Set(
         participants
           .filter(({ isVacant }) => Boolean(isVacant))
@@ -183,91 +192,108 @@ export class MessageWriter {
       targets: new Set(
         targets.map(({ id, conversationId, userId }) => `${id} ${conversationId} ${userId}`),
       ),
-      now: BigInt(clock?.now ?? 0),
+      // Without a member nothing is written.
+      now: BigInt(participants[0]?.now ?? 0),
     };
   }
 
   private async takeIds(transaction: Queryable, count: number): Promise<string[]> {
     const rows = await transaction.all<{ id: string }>(this.dialect.newMessageIds, { count });
+    if (rows.length !== count) throw new Error('The database gave too few ids for messages');
     return rows.map(({ id }) => id);
   }
 
-  /** Writes the mirror of a message; returns its id, which is the message's too. */
-  private async addOldRow(
+  /** Writes the mirrors of messages; returns their ids, which are the messages' too. */
+  private async addOldRows(
     transaction: Queryable,
     oldSide: OldSide,
-    { senderId, conversationId, text, kind }: MessageDraft,
-    conversation: LockedConversation,
-    sentAt: string,
-  ): Promise<string> {
-    const { pairLow, pairHigh, groupId } = conversation;
-    const isGroup = conversation.kind === 'group';
-    const id = await oldSide.addMessage(transaction, {
-      senderId,
-      recipientId: isGroup ? null : senderId === pairLow ? pairHigh : pairLow,
-      groupId: isGroup ? groupId : null,
-      conversationId,
-      text,
-      kind,
-      sentAt,
-    });
-    // The old app deleted the newest row, and its number was given out again: what is left of that one makes way.
-    await transaction.run(
-      'DELETE FROM enhanced_messages WHERE id = CAST(:id AS bigint) AND removed_at IS NOT NULL',
-      { id },
+    written: readonly NewMessage[],
+  ): Promise<string[]> {
+    const ids = await oldSide.addMessages(
+      transaction,
+      written.map(({ draft, conversation, sentAt }) => {
+        const { senderId, conversationId, text, kind } = draft;
+        const { pairLow, pairHigh, groupId } = conversation;
+        const isGroup = conversation.kind === 'group';
+        return {
+          senderId,
+          recipientId: isGroup ? null : senderId === pairLow ? pairHigh : pairLow,
+          groupId: isGroup ? groupId : null,
+          conversationId,
+          text,
+          kind,
+          sentAt,
+        };
+      }),
     );
-    return id;
+    // The old app deleted the newest rows, and their numbers were given out again: what is left of those makes way.
+    await transaction.run(
+      `DELETE FROM enhanced_messages WHERE id IN (${this.dialect.idsIn('ids')}) AND removed_at IS NOT NULL`,
+      { ids: JSON.stringify(ids) },
+    );
+    return ids;
   }
 
-  /** The rows of our own, all at once, and last of all the events. */
+  /** The rows of our own, each table's at once, and last of all the events. */
   private async finish(
     transaction: Queryable,
     written: readonly NewMessage[],
-    { vacancies }: Facts,
+    haveOldRows: boolean,
+    { vacancies, writers }: Facts,
   ): Promise<void> {
-    const parameters: Record<string, string | null> = {};
-    const rows = written.map(({ id, hasOldRow, draft, sentAt }, n) => {
-      const values = {
-        id,
-        legacyId: hasOldRow ? id : null,
-        sentAt,
-        conversationId: draft.conversationId,
-        senderId: draft.senderId,
-        replyToId: draft.replyToId,
-        clientId: draft.clientId,
-        digest: draft.clientId === null ? null : digestOf(draft),
-        kind: draft.kind,
-        text: draft.text,
-      };
-      for (const [name, value] of Object.entries(values)) parameters[name + String(n)] = value;
-      const number = (name: keyof typeof values): string => `CAST(:${name}${n} AS bigint)`;
-      const text = (name: keyof typeof values): string => `CAST(:${name}${n} AS text)`;
-      return `(${number('id')}, ${number('conversationId')}, ${number('senderId')}, ${number('legacyId')}, ${text('clientId')}, ${text('digest')},
-        ${text('kind')}, ${text('text')}, ${number('sentAt')}, ${number('sentAt')}, ${STATUS_CODES.sent}, true, ${number('replyToId')})`;
-    });
+    const { dialect } = this;
     await transaction.run(
       `INSERT INTO enhanced_messages (id, conversation_id, sender_id, legacy_message_id, client_id, client_digest, kind, text, sent_at, position, status, made_here, reply_to_id)
-       VALUES ${rows.join(', ')}`,
-      parameters,
+       SELECT k.id, k.conversation_id, k.sender_id, ${haveOldRows ? 'k.id' : 'NULL'}, k.client_id, k.digest, k.kind, k.text, k.sent_at, k.sent_at, ${STATUS_CODES.sent}, true, k.reply_to_id
+       FROM (${dialect.rowsIn(
+         'rows',
+         ['id', 'conversation_id', 'sender_id', 'sent_at', 'reply_to_id'],
+         ['client_id', 'digest', 'kind', 'text'],
+       )}) AS k`,
+      {
+        rows: JSON.stringify(
+          written.map(({ id, draft, sentAt, digest }) => ({
+            id,
+            conversation_id: draft.conversationId,
+            sender_id: draft.senderId,
+            sent_at: sentAt,
+            reply_to_id: draft.replyToId,
+            client_id: draft.clientId,
+            digest,
+            kind: draft.kind,
+            text: draft.text,
+          })),
+        ),
+      },
     );
     const last = new Map(written.map(({ draft, sentAt }) => [draft.conversationId, sentAt]));
     const entered: string[] = [];
     for (const id of last.keys())
       if (vacancies.has(id) && (await this.moveIn(transaction, id)) > 0) entered.push(id);
-    for (const [id, position] of last)
-      await transaction.run(
-        'UPDATE conversations SET last_position = CAST(:position AS bigint) WHERE id = CAST(:id AS bigint)',
-        { id, position },
-      );
+    await transaction.run(
+      `UPDATE conversations SET last_position = k.position FROM (${dialect.rowsIn('rows', ['id', 'position'])}) AS k WHERE conversations.id = k.id`,
+      { rows: JSON.stringify([...last].map(([id, position]) => ({ id, position }))) },
+    );
     // What the old group queries ask for: who has written.
-    const writers = new Map(written.map(({ draft }) => [memberKey(draft), draft]));
-    for (const { conversationId, senderId } of writers.values())
+    const first = new Map(
+      written
+        .map(({ draft }) => [memberKey(draft), draft] as const)
+        .filter(([key]) => !writers.has(key)),
+    );
+    if (first.size > 0)
       await transaction.run(
-        `UPDATE conversation_participants SET has_written = true
-         WHERE conversation_id = CAST(:conversationId AS bigint) AND user_id = CAST(:senderId AS bigint) AND NOT has_written`,
-        { conversationId, senderId },
+        `UPDATE conversation_participants SET has_written = true FROM (${dialect.rowsIn('rows', ['conversation_id', 'user_id'])}) AS k
+         WHERE conversation_participants.conversation_id = k.conversation_id AND conversation_participants.user_id = k.user_id`,
+        {
+          rows: JSON.stringify(
+            [...first.values()].map(({ conversationId, senderId }) => ({
+              conversation_id: conversationId,
+              user_id: senderId,
+            })),
+          ),
+        },
       );
-    await appendEvents(transaction, this.dialect, [
+    await appendEvents(transaction, dialect, [
       ...entered.map((id): EventDraft => ({ kind: 'ConversationChanged', conversationId: id })),
       ...written.map(({ id, draft }): EventDraft => ({
         kind: 'MessageAdded',
@@ -287,31 +313,38 @@ export class MessageWriter {
 }
 
 interface NewMessage {
-  /** The old row's, where it has one. */
-  readonly id: string;
-  readonly hasOldRow: boolean;
+  /** The old row's, where it has one; empty until it was given. */
+  id: string;
   readonly draft: MessageDraft;
+  readonly conversation: LockedConversation;
   readonly sentAt: string;
+  readonly digest: string | null;
 }
 
 /** What the rules ask of some drafts. */
 interface Facts {
   /** `conversation user`, of those who are members now. */
   readonly members: ReadonlySet<string>;
+  /** Those of them who have written before. */
+  readonly writers: ReadonlySet<string>;
   /** Conversations in which somebody's account is gone. */
   readonly vacancies: ReadonlySet<string>;
   readonly accounts: ReadonlySet<string>;
   /** By sender and client id. */
-  readonly earlier: Map<string, { id: string; digest: string }>;
+  readonly earlier: Map<string, { readonly id: string; readonly digest: string | null }>;
   /** `message conversation user`: what he may answer. */
   readonly targets: ReadonlySet<string>;
   readonly now: bigint;
 }
 
-function takeFrom(ids: string[]): string {
-  const id = ids.shift();
-  if (id === undefined) throw new Error('The database gave too few ids for messages');
-  return id;
+function keyOfMember({
+  conversationId,
+  userId,
+}: {
+  readonly conversationId: string;
+  readonly userId: string;
+}): string {
+  return `${conversationId} ${userId}`;
 }
 
 function memberKey({ conversationId, senderId }: MessageDraft): string {
@@ -331,7 +364,7 @@ function digestOf({ conversationId, text, kind, replyToId }: MessageDraft): stri
 
 function retried(
   draft: MessageDraft,
-  earlier: { id: string; digest: string },
+  earlier: { readonly id: string; readonly digest: string | null },
 ): Outcome<WrittenMessage> {
   if (earlier.digest === digestOf(draft))
     return { result: { messageId: earlier.id, isNew: false } };

@@ -18,8 +18,8 @@ export interface OldMessage {
  * in the same transaction.
  */
 export interface OldSide {
-  /** Writes the old row of a message; returns its id, which the message gets too. */
-  addMessage(transaction: Queryable, message: OldMessage): Promise<string>;
+  /** Writes the old rows of messages; returns their ids in the same order, which the messages get too. */
+  addMessages(transaction: Queryable, messages: readonly OldMessage[]): Promise<string[]>;
   /** Raises the statuses of old rows, given by their ids, to `delivered` or `read`. */
   raiseStatuses(
     transaction: Queryable,

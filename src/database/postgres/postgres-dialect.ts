@@ -110,8 +110,11 @@ export const postgresDialect: Dialect = {
     WHERE t.tgrelid = to_regclass(quote_ident(:table)) AND starts_with(t.tgname, '${CAPTURE_PREFIX}')`,
   idsIn: (name) =>
     `SELECT CAST(value AS bigint) AS id FROM jsonb_array_elements_text(CAST(:${name} AS jsonb)) AS listed(value)`,
-  rowsIn: (name, columns) =>
-    `SELECT ${columns.map((column) => `CAST(value->>'${column}' AS bigint) AS ${column}`).join(', ')} FROM jsonb_array_elements(CAST(:${name} AS jsonb)) AS listed(value)`,
+  rowsIn: (name, columns, texts = []) =>
+    `SELECT ${[
+      ...columns.map((column) => `CAST(value->>'${column}' AS bigint) AS ${column}`),
+      ...texts.map((column) => `value->>'${column}' AS ${column}`),
+    ].join(', ')} FROM jsonb_array_elements(CAST(:${name} AS jsonb)) AS listed(value)`,
   joinEach: (table, alias, query) =>
     `CROSS JOIN LATERAL (SELECT x.* FROM ${table} x ${query}) AS ${alias}`,
   textsIn: (name) =>

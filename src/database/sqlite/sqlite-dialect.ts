@@ -145,8 +145,13 @@ export const sqliteDialect: Dialect = {
   captureOn: `SELECT name, sql AS definition FROM sqlite_master
     WHERE type = 'trigger' AND tbl_name = :table COLLATE NOCASE AND name LIKE '${CAPTURE_PREFIX}%'`,
   idsIn: (name) => `SELECT CAST(value AS INTEGER) AS id FROM json_each(:${name})`,
-  rowsIn: (name, columns) =>
-    `SELECT ${columns.map((column) => `CAST(json_extract(value, '$.${column}') AS INTEGER) AS ${column}`).join(', ')} FROM json_each(:${name})`,
+  rowsIn: (name, columns, texts = []) =>
+    `SELECT ${[
+      ...columns.map(
+        (column) => `CAST(json_extract(value, '$.${column}') AS INTEGER) AS ${column}`,
+      ),
+      ...texts.map((column) => `json_extract(value, '$.${column}') AS ${column}`),
+    ].join(', ')} FROM json_each(:${name})`,
   // There is no LATERAL here.
   joinEach: (table, alias, query) =>
     `JOIN ${table} ${alias} ON ${alias}.id IN (SELECT x.id FROM ${table} x ${query})`,

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import DataLoader from 'dataloader';
 import type { Database, Queryable } from '../database/database.js';
 import { SegueError } from '../errors/segue-error.js';
 import type { Account, UsersService } from '../users/users.service.js';
@@ -35,6 +36,10 @@ interface Row {
 /** Keeps who is signed in. A session that ended has no row. */
 @Injectable()
 export class SessionsService {
+  private readonly owners = new DataLoader((ids: readonly string[]) => this.findOwners(ids), {
+    cache: false,
+  });
+
   constructor(
     private readonly database: Database,
     private readonly users: UsersService,
@@ -50,19 +55,26 @@ export class SessionsService {
       );
   }
 
-  /** Whether nobody has ended a session of this person's, and it has not run out. */
+  /** Whether nobody has ended a session of this person's, and it has not run out. Who asks at the same time asks together. */
   async isOpen(sessionId: string, userId: string): Promise<boolean> {
+    return (await this.owners.load(sessionId)) === userId;
+  }
+
+  /** Whose these sessions are; null where they have ended. */
+  private async findOwners(sessionIds: readonly string[]): Promise<(string | null)[]> {
+    const { dialect, reader } = this.database;
     try {
-      const rows = await this.database.reader.all(
-        `SELECT 1 AS open FROM sign_in_sessions
-         WHERE id = :sessionId AND user_id = CAST(:userId AS bigint) AND expires_at > ${this.database.dialect.now}`,
-        { sessionId, userId },
+      const rows = await reader.all<{ id: string; userId: string }>(
+        `SELECT id, CAST(user_id AS text) AS "userId" FROM sign_in_sessions
+         WHERE id IN (${dialect.textsIn('sessionIds')}) AND expires_at > ${dialect.now}`,
+        { sessionIds: JSON.stringify(sessionIds) },
       );
-      return rows.length > 0;
+      const byId = new Map(rows.map(({ id, userId }) => [id, userId]));
+      return sessionIds.map((id) => byId.get(id) ?? null);
     } catch (error) {
       // A purge took the sessions away with all the rest.
       if (await this.isExpanded()) throw error;
-      return false;
+      return sessionIds.map(() => null);
     }
   }
 

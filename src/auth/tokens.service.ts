@@ -10,6 +10,9 @@ const ISSUER = 'segue';
 /** How long a token that `segue token` prints is good for, in hours. */
 const TOKEN_HOURS = 12;
 
+/** Tokens that are remembered, of a few hundred bytes each. */
+const MOST_KNOWN = 10_000;
+
 /** How long an access token of a session is good for, in seconds. */
 export const ACCESS_SECONDS = 900;
 
@@ -29,6 +32,8 @@ export function issueToken(account: Account, secret: string): Promise<string> {
 export class TokensService {
   private readonly own: Uint8Array;
   private readonly legacy: Uint8Array | undefined;
+  /** Tokens whose signature was found good, with what they say; the ones that were asked for last. */
+  private readonly known = new Map<string, SignedClaims>();
 
   constructor(
     private readonly users: UsersService,
@@ -50,7 +55,8 @@ export class TokensService {
    * @throws SegueError UNAUTHENTICATED.
    */
   async check(token: string): Promise<Viewer> {
-    const claims = await this.claimsOf(token);
+    const { claims, runsOutAt } = await this.claimsOf(token);
+    if (runsOutAt * 1_000 <= Date.now()) throw invalid();
     return { ...claims, ...(await this.checkViewer(claims)) };
   }
 
@@ -73,21 +79,53 @@ export class TokensService {
     return account;
   }
 
-  private async claimsOf(token: string): Promise<Viewer> {
+  /** A signature that was good once stays good: only that is remembered, and not whether the token still holds. */
+  private async claimsOf(token: string): Promise<SignedClaims> {
+    const known = this.known.get(token);
+    if (known !== undefined) {
+      this.known.delete(token);
+      this.known.set(token, known);
+      return known;
+    }
+    const read = await this.readClaims(token);
+    this.known.set(token, read);
+    const [oldest] = this.known.keys();
+    if (this.known.size > MOST_KNOWN && oldest !== undefined) this.known.delete(oldest);
+    return read;
+  }
+
+  private async readClaims(token: string): Promise<SignedClaims> {
     const own = await verified(token, this.own, ISSUER);
     if (typeof own?.sub === 'string' && typeof own.phone === 'string') {
       const sessionId = typeof own.sid === 'string' ? own.sid : null;
-      const expiresAt = sessionId === null ? (own.exp ?? 0) : null;
-      return { id: own.sub.replace(/^usr_/, ''), phone: own.phone, sessionId, expiresAt };
+      const runsOutAt = own.exp ?? 0;
+      const expiresAt = sessionId === null ? runsOutAt : null;
+      const id = own.sub.replace(/^usr_/, '');
+      return { claims: { id, phone: own.phone, sessionId, expiresAt }, runsOutAt };
     }
     const old = this.legacy === undefined ? null : await verified(token, this.legacy);
-    if (old !== null && isId(old.id) && typeof old.phone === 'string')
-      return { id: String(old.id), phone: old.phone, sessionId: null, expiresAt: old.exp ?? 0 };
-    throw new SegueError(
-      'UNAUTHENTICATED',
-      'The token is not valid, or has run out: sign in again. It takes HS256, an expiry, the user and his phone number.',
-    );
+    if (old !== null && isId(old.id) && typeof old.phone === 'string') {
+      const expiresAt = old.exp ?? 0;
+      return {
+        claims: { id: String(old.id), phone: old.phone, sessionId: null, expiresAt },
+        runsOutAt: expiresAt,
+      };
+    }
+    throw invalid();
   }
+}
+
+/** What a token says, and when it runs out, in seconds since 1970. */
+interface SignedClaims {
+  readonly claims: Viewer;
+  readonly runsOutAt: number;
+}
+
+function invalid(): SegueError {
+  return new SegueError(
+    'UNAUTHENTICATED',
+    'The token is not valid, or has run out: sign in again. It takes HS256, an expiry, the user and his phone number.',
+  );
 }
 
 function sign(

@@ -239,17 +239,13 @@ export class EventHub {
     const { reader } = this.database;
     for (;;) {
       const end = (this.end ??= await this.now());
-      // Read first, so that what is said to be new is of this log.
-      const current = await readEnd(reader);
-      if (current.epoch !== end.epoch || current.id < end.id) {
-        this.end = current;
-        for (const subscriber of this.subscribers)
-          if (subscriber.isLive) subscriber.push({ resync: BEGUN_ANEW, place: current });
+      const events = await readNext(reader, end, PAGE);
+      const last = events.at(-1);
+      if (last === undefined) {
+        const current = await readEnd(reader);
+        if (current.epoch !== end.epoch || current.id < end.id) this.beginAnew(current);
         return;
       }
-      const events = await readNext(reader, end.id, PAGE);
-      const last = events.at(-1);
-      if (last === undefined) return;
       const users = new Set([...this.subscribers].map(({ viewerId }) => viewerId));
       const receivers = await this.findReceivers(events, [...users]);
       const batch = events.filter(({ id }) => receivers.has(id));
@@ -272,6 +268,13 @@ export class EventHub {
       this.end = { epoch, id: last.id, at: last.at };
       if (events.length < PAGE) return;
     }
+  }
+
+  /** Another log goes on from here: who listens has to fetch everything anew. */
+  private beginAnew(end: Place): void {
+    this.end = end;
+    for (const subscriber of this.subscribers)
+      if (subscriber.isLive) subscriber.push({ resync: BEGUN_ANEW, place: end });
   }
 
   /** Who of some people may see which of some events, by event. */

@@ -180,15 +180,18 @@ export async function readPage(
   };
 }
 
-/** The next events after `after` of everybody, the oldest first. */
+/**
+ * The next events of everybody after a place, the oldest first; none where the log is another one by now, as where there
+ * is nothing new: `readEnd` tells the two apart.
+ */
 export async function readNext(
   queryable: Queryable,
-  after: number,
+  { epoch, id }: Place,
   size: number,
 ): Promise<LoggedEvent[]> {
   const events = await queryable.all<RawEvent>(
-    `SELECT ${COLUMNS} FROM events e WHERE e.id > :after ORDER BY e.id LIMIT :size`,
-    { after, size },
+    `SELECT ${COLUMNS} FROM events e WHERE e.id > :id AND (SELECT l.epoch FROM event_log l WHERE l.id = 1) = :epoch ORDER BY e.id LIMIT :size`,
+    { id, epoch, size },
   );
   return events.map((event) => ({ ...event, id: Number(event.id) }));
 }

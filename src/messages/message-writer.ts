@@ -8,6 +8,7 @@ import { SegueError } from '../errors/segue-error.js';
 import { appendEvents, type EventDraft } from '../events/event-log.js';
 import { globalId } from '../graphql/global-ids.js';
 import { STATUS_CODES } from './enhanced-message.entities.js';
+import type { MessageRow } from './message-reader.js';
 import type { OldSide, Sides } from './old-side.js';
 
 /** A message to be written, of a person that is signed in. */
@@ -24,7 +25,8 @@ export interface MessageDraft {
 /** The message of a draft: made now, or by an earlier call with the same client id. */
 export interface WrittenMessage {
   readonly messageId: string;
-  readonly isNew: boolean;
+  /** As it was committed, to be answered without reading it again; null: made by an earlier call. */
+  readonly row: MessageRow | null;
 }
 
 interface LockedConversation {
@@ -88,7 +90,9 @@ export class MessageWriter {
       };
       now += 1n;
       written.push(message);
-      outcomes.push(() => ({ result: { messageId: message.id, isNew: true } }));
+      outcomes.push(() => ({
+        result: { messageId: message.id, row: rowOf(message, oldSide !== null) },
+      }));
       if (draft.clientId !== null) facts.earlier.set(clientKey(draft), message);
     }
     if (written.length > 0) {
@@ -337,6 +341,25 @@ interface Facts {
   readonly now: bigint;
 }
 
+/** What the statement that wrote it put into its columns. */
+function rowOf({ id, draft, sentAt }: NewMessage, hasOldRow: boolean): MessageRow {
+  const { conversationId, senderId, clientId, kind, text, replyToId } = draft;
+  return {
+    id,
+    conversationId,
+    senderId,
+    legacyId: hasOldRow ? id : null,
+    clientId,
+    kind,
+    text,
+    sentAt,
+    position: sentAt,
+    status: STATUS_CODES.sent,
+    replyToId,
+    isRemoved: false,
+  };
+}
+
 function keyOfMember({
   conversationId,
   userId,
@@ -366,8 +389,7 @@ function retried(
   draft: MessageDraft,
   earlier: { readonly id: string; readonly digest: string | null },
 ): Outcome<WrittenMessage> {
-  if (earlier.digest === digestOf(draft))
-    return { result: { messageId: earlier.id, isNew: false } };
+  if (earlier.digest === digestOf(draft)) return { result: { messageId: earlier.id, row: null } };
   return {
     refusal: new SegueError(
       'IDEMPOTENCY_CONFLICT',

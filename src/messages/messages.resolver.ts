@@ -4,7 +4,6 @@ import { ServedGuard } from '../auth/served.guard.js';
 import { type GraphQLContext, SignedInGuard, Viewer } from '../auth/viewer.js';
 import { Conversation } from '../conversations/conversation.types.js';
 import { ConversationsService } from '../conversations/conversations.service.js';
-import { SegueError } from '../errors/segue-error.js';
 import type { Connection } from '../graphql/connections.js';
 import { ReceiptConnection, type Receipt } from '../receipts/receipt.types.js';
 import { ReceiptsService } from '../receipts/receipts.service.js';
@@ -28,19 +27,12 @@ export class MessagesResolver {
       'Answered when it is committed. Idempotent, for ever, on the sender and his clientId.',
   })
   @UseGuards(SignedInGuard, ServedGuard)
-  async sendMessage(
+  sendMessage(
     @Viewer() viewer: Viewer,
     @Context() { loaders }: GraphQLContext,
     @Args('input') input: SendMessageInput,
   ): Promise<Message> {
-    const key = await this.service.send(viewer.id, input);
-    const message = await this.service.findTold(loaders, viewer.id, key);
-    if (message === null)
-      throw new SegueError(
-        'NOT_FOUND',
-        'The message was sent, and its conversation is gone since.',
-      );
-    return message;
+    return this.service.send(loaders, viewer.id, input);
   }
 
   @ResolveField(() => Conversation)

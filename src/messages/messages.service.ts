@@ -52,12 +52,6 @@ export class MessagesService {
     return row === null ? null : present(row);
   }
 
-  /** A message that was just sent: what is left of it, where it was removed since. */
-  async findTold(loaders: Loaders, viewerId: string, key: string): Promise<Message | null> {
-    const row = await this.reader.findTold(loaders, viewerId, key);
-    return row === null ? null : present(row);
-  }
-
   async findLast(loaders: Loaders, conversation: ConversationRow): Promise<Message | null> {
     const row = await this.reader.findLast(loaders, conversation);
     return row === null ? null : present(row);
@@ -135,10 +129,9 @@ export class MessagesService {
 
   /**
    * Sends a message: when this resolves it has been committed, and a retry with the same client id gives the same one.
-   * @returns the message's key
    * @throws SegueError NOT_FOUND, RECIPIENT_GONE, IDEMPOTENCY_CONFLICT, BAD_USER_INPUT.
    */
-  async send(viewerId: string, input: SendMessageInput): Promise<string> {
+  async send(loaders: Loaders, viewerId: string, input: SendMessageInput): Promise<Message> {
     const { clientId, text, replyToId } = input;
     if (clientId === '' || clientId.length > MOST_CLIENT_ID || isUnfit(clientId))
       throw new SegueError(
@@ -168,7 +161,7 @@ export class MessagesService {
         'NOT_FOUND',
         `replyToId ${replyToId} is no message of ${input.conversationId} that you may see.`,
       );
-    const { messageId } = await this.sends.write({
+    const { messageId, row } = await this.sends.write({
       senderId: viewerId,
       conversationId,
       clientId,
@@ -177,7 +170,13 @@ export class MessagesService {
       replyToId: reply,
     });
     this.typing.end(conversationId, viewerId);
-    return messageId;
+    const message = row ?? (await this.reader.findTold(loaders, viewerId, messageId));
+    if (message === null)
+      throw new SegueError(
+        'NOT_FOUND',
+        'The message was sent, and its conversation is gone since.',
+      );
+    return present(message);
   }
 }
 

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import DataLoader from 'dataloader';
 import type { LegacyMapping } from '../config/legacy-mapping.js';
 import type { Database, Queryable } from '../database/database.js';
 import { isDatabaseId } from '../database/ids.js';
@@ -18,6 +19,9 @@ export class UsersService {
   private readonly table: string;
   private readonly columns: Record<keyof LegacyMapping['users']['columns'], string>;
   private readonly select: string;
+  private readonly asked = new DataLoader((ids: readonly string[]) => this.findAll(ids), {
+    cache: false,
+  });
 
   constructor(
     private readonly database: Database,
@@ -29,9 +33,18 @@ export class UsersService {
     this.select = `SELECT CAST(${this.columns.id} AS text) AS id, CAST(${this.columns.phone} AS text) AS phone FROM ${this.table}`;
   }
 
-  /** The account of an id; null when there is none. */
+  /** The account of an id, as it is now; null when there is none. Who asks at the same time asks together. */
   find(id: string): Promise<Account | null> {
-    return this.findIn(this.database.reader, id);
+    return isDatabaseId(id) ? this.asked.load(id) : Promise.resolve(null);
+  }
+
+  private async findAll(ids: readonly string[]): Promise<(Account | null)[]> {
+    const accounts = await this.database.reader.all<Account>(
+      `${this.select} WHERE ${this.columns.id} IN (${this.database.dialect.idsIn('ids')})`,
+      { ids: JSON.stringify(ids) },
+    );
+    const byId = new Map(accounts.map((account) => [account.id, account]));
+    return ids.map((id) => byId.get(id) ?? null);
   }
 
   /** As `find`, within a transaction of the caller's. */

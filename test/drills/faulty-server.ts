@@ -16,7 +16,6 @@ import {
   type WrittenMessage,
 } from '../../src/messages/message-writer.js';
 import { Message } from '../../src/messages/message.types.js';
-import { MessagesService } from '../../src/messages/messages.service.js';
 import type { ChaosFault } from './chaos-faults.js';
 
 /**
@@ -43,13 +42,6 @@ type Subscribe = (
   viewerId: string,
   after: Place | null,
 ) => Promise<AsyncGenerator<Delivery>>;
-type FindTold = (
-  this: MessagesService,
-  loaders: Loaders,
-  viewerId: string,
-  key: string,
-) => Promise<Message | null>;
-
 /** Puts a method in the place of one, which it is given. */
 function replace<Method>(of: object, name: string, by: (original: Method) => Method): void {
   const original = Reflect.get(of, name) as Method;
@@ -153,16 +145,6 @@ function acknowledgeBeforeCommit(): void {
             })
             .catch(reject);
         });
-      },
-  );
-  replace<FindTold>(
-    MessagesService.prototype,
-    'findTold',
-    (original) =>
-      async function (loaders, viewerId, key) {
-        const found = await original.call(this, loaders, viewerId, key);
-        // The answer needs no more of it.
-        return found ?? ({ id: globalId('Message', key) } as Message);
       },
   );
 }

@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { SignJWT, UnsecuredJWT } from 'jose';
 import { SessionsService } from '../../src/auth/sessions.service.js';
 import { issueToken, TokensService } from '../../src/auth/tokens.service.js';
@@ -67,6 +67,30 @@ describe.each(ENGINES)('tokens on %s', (engine) => {
     ];
     for (const token of bad)
       await expect(tokens.check(token)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
+  });
+
+  it('refuses one that it took before, when it has run out since', async () => {
+    const account = await users.get('usr_3');
+    const open: unknown = Object.create(sessions, {
+      isOpen: { value: () => Promise.resolve(true) },
+    });
+    const checks = new TokensService(users, open as SessionsService, { own: OWN, legacy: OLD });
+    const all = [
+      await issueToken(account, OWN),
+      await checks.issueFor(account, 'a session that goes on'),
+      await signed({ id: 3, phone: PHONE_OF_3 }, OLD, '1h'),
+    ];
+    for (const token of all) {
+      expect(await checks.check(token)).toMatchObject(account);
+      expect(await checks.check(token)).toMatchObject(account);
+    }
+    const clock = jest.spyOn(Date, 'now').mockReturnValue(Date.now() + 13 * 3_600_000);
+    try {
+      for (const token of all)
+        await expect(checks.check(token)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
+    } finally {
+      clock.mockRestore();
+    }
   });
 
   it('refuses the old app’s without its secret, and any after the phone number changed', async () => {

@@ -89,7 +89,7 @@ export async function connectionsBench(count: number): Promise<void> {
   for (const engine of ENGINES) {
     const server = await segue(engine, true);
     try {
-      const { listeners } = await server.pairs(count);
+      const listeners = await server.group(count);
       const before = await server.usage();
       const clients = await connect({ url: server.url, listeners, senders: [], receivers: 0 });
       await sleep(SECONDS * 1_000);

@@ -131,6 +131,7 @@ describe.each(ENGINES)('one planted fault on %s', (engine) => {
         const inside = withParts(database, {
           reader: transaction,
           snapshot: (work) => work(transaction),
+          transaction: (work) => work(transaction),
         });
         const { mismatches } = await verify(contextOf(inside));
         seen.verify = mismatches > 0;

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { Database, Queryable } from '../database/database.js';
 import { tryAgain } from '../database/try-again.js';
+import { isUnfit } from '../database/texts.js';
 import { SegueError } from '../errors/segue-error.js';
 import type { EventHub } from '../events/event-hub.js';
 import {
@@ -263,7 +264,7 @@ function checkText(name: string, text: string | null | undefined, most: number):
       'BAD_USER_INPUT',
       `${name} has ${text.length} characters: it takes ${most}.`,
     );
-  if (/[\0\p{Cs}]/u.test(text))
+  if (isUnfit(text))
     throw new SegueError(
       'BAD_USER_INPUT',
       `${name} has a NUL or half of a surrogate pair in it: leave that out.`,

@@ -4,6 +4,7 @@ import type { ConversationWriter } from '../conversations/conversation-writer.js
 import type { Database, Queryable } from '../database/database.js';
 import type { GroupedWrites } from '../database/grouped-writes.js';
 import { tryAgain } from '../database/try-again.js';
+import { isUnfit } from '../database/texts.js';
 import { SegueError } from '../errors/segue-error.js';
 import { appendEvents } from '../events/event-log.js';
 import type { EventHub } from '../events/event-hub.js';
@@ -242,7 +243,7 @@ function checkDraft(viewer: Account, draft: LegacyDraft): void {
       'BAD_USER_INPUT',
       `type is ${JSON.stringify(type)}: it takes ${KINDS.join(', ')}.`,
     );
-  if (/[\0\p{Cs}]/u.test(content))
+  if (isUnfit(content))
     throw new SegueError(
       'BAD_USER_INPUT',
       'content has a NUL or half of a surrogate pair in it: leave that out.',

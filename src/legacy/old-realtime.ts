@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Server, type Socket } from 'socket.io';
 import { contextOf, type SignedInGuard, type Viewer } from '../auth/viewer.js';
 import { explainDatabaseError } from '../database/database-errors.js';
+import { isUnfit } from '../database/texts.js';
 import { messageOf, SegueError } from '../errors/segue-error.js';
 import type { LegacyFeed } from './legacy-feed.js';
 import type { LegacyMessage } from './legacy-message.type.js';
@@ -268,8 +269,8 @@ function readMessage(viewer: Viewer, given: unknown): Parameters<LegacyWritesSer
   const { content, type, clientId, ...to } = fieldsOf(given);
   if (typeof content !== 'string') throw wrong('content', content, 'a text');
   if (type != null && typeof type !== 'string') throw wrong('type', type, 'a text');
-  if (clientId != null && (typeof clientId !== 'string' || clientId === '' || clientId.length > 64))
-    throw wrong('clientId', clientId, '1 to 64 characters');
+  if (clientId != null && !isClientId(clientId))
+    throw wrong('clientId', clientId, '1 to 64 characters, and no NUL or half of a surrogate pair');
   return {
     senderId: Number(viewer.id),
     ...readPeer(to),
@@ -277,6 +278,10 @@ function readMessage(viewer: Viewer, given: unknown): Parameters<LegacyWritesSer
     type: type ?? 'text',
     clientId: clientId ?? null,
   };
+}
+
+function isClientId(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= 64 && !isUnfit(value);
 }
 
 function readPeer({ recipientId, groupId }: Record<string, unknown>): {

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { ConversationRow } from '../conversations/conversation-reader.js';
 import type { GroupedWrites } from '../database/grouped-writes.js';
+import { isUnfit } from '../database/texts.js';
 import type { TypingService } from '../presence/typing.service.js';
 import { SegueError } from '../errors/segue-error.js';
 import {
@@ -191,9 +192,4 @@ function edgeOf(row: MessageRow): { cursor: string; node: Message } {
 
 function present(row: MessageRow): Message {
   return presentMessage(row, globalId('Message', row.id));
-}
-
-/** What PostgreSQL could not hold, or no UTF-8 can say. */
-function isUnfit(text: string): boolean {
-  return /[\0\p{Cs}]/u.test(text);
 }

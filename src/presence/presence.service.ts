@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { isUnfit } from '../database/texts.js';
 import { SegueError } from '../errors/segue-error.js';
 import type { EventHub } from '../events/event-hub.js';
 import { findDatabaseId } from '../graphql/global-ids.js';
@@ -42,7 +43,7 @@ export class PresenceService {
         'BAD_USER_INPUT',
         `customStatus has ${customStatus.length} characters: it takes ${MOST_CUSTOM}.`,
       );
-    if (customStatus != null && /[\0\p{Cs}]/u.test(customStatus))
+    if (customStatus != null && isUnfit(customStatus))
       throw new SegueError(
         'BAD_USER_INPUT',
         'customStatus has a NUL or half of a surrogate pair in it: leave that out.',

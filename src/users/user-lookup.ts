@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { GraphQLContext } from '../auth/viewer.js';
 import type { Database } from '../database/database.js';
+import { isUnfit } from '../database/texts.js';
 import { SegueError } from '../errors/segue-error.js';
 import { findDatabaseId } from '../graphql/global-ids.js';
 import type { Loaders } from '../graphql/loaders.js';
@@ -39,7 +40,7 @@ export class UserLookup {
 
   async findByPhone(typed: string, loaders: Loaders): Promise<User | null> {
     // No database holds these, and PostgreSQL takes them for an error.
-    if (/[\0\p{Cs}]/u.test(typed)) return null;
+    if (isUnfit(typed)) return null;
     const account = await this.users.findByPhone(this.database.reader, this.phones.read(typed));
     return account === null ? null : this.find(account.id, loaders);
   }

@@ -214,6 +214,12 @@ describe.each(ENGINES)('realtime clients of the old app, on %s', (engine) => {
       ['send_message', { recipientId: 'Bob', content: 'x' }, /^recipientId is "Bob"/],
       ['send_message', 'hello', /^Send an object/],
       ['send_message', { recipientId: 2, content: 'x', clientId: '' }, /^clientId is ""/],
+      [
+        'send_message',
+        { recipientId: 2, content: 'x', clientId: 'half \uD800' },
+        /^clientId is "half/,
+      ],
+      ['send_message', { recipientId: 2, content: 'x', clientId: 'NUL \0' }, /^clientId is "NUL/],
       ['mark_read', { messageId: 2 ** 40 }, /^messageId is 1099511627776/],
       ['typing', { recipientId: 2, typing: 'yes' }, /^typing is "yes"/],
       ['typing', { typing: true }, /exactly one of them/],

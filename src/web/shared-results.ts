@@ -28,6 +28,7 @@ type Shared = Promise<ExecutionResult | null> | ExecutionResult | null;
 
 /** Documents have few sets of variables that their results depend on; a client that makes them up gets none shared. */
 const MOST_KEYS = 100;
+const LONGEST_KEY = 1_000;
 
 /**
  * Executes a subscription's document once for all to whom the same object is told, where all that it selects of that is
@@ -145,14 +146,20 @@ export class SharedResults {
   }
 }
 
-/** The same object for the same values of the variables that results depend on; null where there are too many of them. */
+/**
+ * The same object for the same values of the variables that results depend on; null where there are too many of them, or
+ * they are too long to be kept. What is left out has its default, which null has not.
+ */
 function keyOf(
   { root, keys }: Plan,
   values: Readonly<Record<string, unknown>> | null | undefined,
 ): object | null {
-  const text = JSON.stringify(root.variables.map((name) => values?.[name] ?? null));
+  const text = JSON.stringify(
+    root.variables.map((name) => (values?.[name] === undefined ? [] : [values[name]])),
+  );
   const known = keys.get(text);
-  if (known !== undefined || keys.size === MOST_KEYS) return known ?? null;
+  if (known !== undefined) return known;
+  if (keys.size === MOST_KEYS || text.length > LONGEST_KEY) return null;
   const key = {};
   keys.set(text, key);
   return key;

@@ -3,8 +3,11 @@ import { type DocumentNode, GraphQLError, type GraphQLSchema, parse, validate } 
 /** The most tokens of a document: the longest introspection has some 400. */
 export const MOST_TOKENS = 2_000;
 
-/** Documents that are kept, and the longest of them, in characters. */
-const MOST_KEPT = 500;
+/**
+ * What is kept of documents, in characters of all of them together, and the longest: where each second character is a token
+ * they take 170 bytes of memory a character, and anybody may send some.
+ */
+const MOST_KEPT = 200_000;
 const LONGEST_KEPT = 10_000;
 
 /**
@@ -13,10 +16,11 @@ const LONGEST_KEPT = 10_000;
  */
 export class Documents {
   private readonly kept = new Map<string, DocumentNode>();
+  private characters = 0;
 
   constructor(
     private readonly schema: GraphQLSchema,
-    private readonly most = MOST_KEPT,
+    private readonly mostCharacters = MOST_KEPT,
   ) {}
 
   get size(): number {
@@ -48,7 +52,11 @@ export class Documents {
 
   private keep(text: string, document: DocumentNode): void {
     this.kept.set(text, document);
-    const [oldest] = this.kept.keys();
-    if (this.kept.size > this.most && oldest !== undefined) this.kept.delete(oldest);
+    this.characters += text.length;
+    for (const oldest of this.kept.keys()) {
+      if (this.characters <= this.mostCharacters) return;
+      this.kept.delete(oldest);
+      this.characters -= oldest.length;
+    }
   }
 }

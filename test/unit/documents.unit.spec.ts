@@ -18,7 +18,7 @@ describe('documents', () => {
   });
 
   it('are forgotten when others were asked for since', () => {
-    const documents = new Documents(SCHEMA, 2);
+    const documents = new Documents(SCHEMA, 2 * named(1).length);
     const [first, second] = [documents.read(named(1)), documents.read(named(2))];
     expect(documents.read(named(1))).toBe(first);
     documents.read(named(3));
@@ -42,6 +42,18 @@ describe('documents', () => {
       expect(mistake?.extensions.code).toBe(code);
     }
     expect(documents.size).toBe(0);
+  });
+
+  it('are forgotten for a longer one, which may take the place of several', () => {
+    const documents = new Documents(SCHEMA, 100);
+    for (let n = 1; n <= 5; n += 1) documents.read(named(n));
+    expect(documents.size).toBe(5);
+    const long = `{ hello } #${'x'.repeat(70)}`;
+    const kept = documents.read(long);
+    expect(documents.read(long)).toBe(kept);
+    expect(documents.size).toBe(2);
+    for (let n = 6; n <= 9; n += 1) documents.read(named(n));
+    expect(documents.read(long)).not.toBe(kept);
   });
 
   it('are not kept when they are very long', () => {

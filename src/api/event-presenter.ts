@@ -1,7 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { ConversationsService } from '../conversations/conversations.service.js';
-import { writeCursor } from '../events/cursor.js';
-import type { Place } from '../events/cursor.js';
+import { type Place, writeCursor } from '../events/cursor.js';
 import type { Delivery } from '../events/event-hub.js';
 import type { LoggedEvent } from '../events/event-log.js';
 import type { Signal } from '../events/signals.js';
@@ -55,7 +54,9 @@ export class EventPresenter {
         return this.presentToOne(loaders, viewerId, event, writeCursor(place));
       // All that is told together is read together, before somebody asks for the next of it.
       if (presented.size === 0) this.presentBatch(shared, batch, place);
-      return presented.get(event) ?? null;
+      const told = presented.get(event);
+      if (told === undefined) throw new Error(`Event ${event.id} is not told with its own batch`);
+      return told;
     }
     const cursor = writeCursor(delivery.place);
     return 'resync' in delivery

@@ -101,7 +101,9 @@ export class MessageWriter {
           ? await this.takeIds(transaction, written.length)
           : await this.addOldRows(transaction, oldSide, written);
       written.forEach((message, n) => {
-        message.id = ids[n] ?? '';
+        const id = ids[n];
+        if (id === undefined) throw new Error('A message was given no id');
+        message.id = id;
       });
       await this.finish(transaction, written, oldSide !== null, facts);
     }

@@ -21,6 +21,7 @@ export class Corks {
     socket.send = ((data: string, done: Done): void => {
       this.cork(stream);
       let isHeldUp = true;
+      // What fails after he went on is the connection, which ends by that and says so.
       send(data, (error) => {
         if (isHeldUp) done(error);
       });

@@ -1,13 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DEFAULT_MAPPING } from '../src/config/legacy-mapping.js';
 import type { EngineName } from '../src/database/dialect.js';
 import { generateLegacy } from '../src/demo/legacy-generator.js';
-import { makePlace, type Place, withDatabase } from '../test/drills/place.js';
+import { type Place, withDatabase } from '../test/drills/place.js';
 import { environmentOf, runCli, startOldApps } from '../test/drills/processes.js';
-import { say, SERVER, timed } from './databases.js';
+import { placeOn, say, timed } from './databases.js';
 
 const OLD_APPS = 2;
 const WRITES_PER_SECOND = 110;
@@ -21,17 +19,11 @@ const ALONE_MS = 20_000;
  */
 export async function busyBench(rows: number): Promise<void> {
   for (const engine of ['sqlite', 'postgres'] as const) {
-    const folder = await mkdtemp(join(tmpdir(), 'segue-bench-'));
-    const place = await makePlace(
-      { engine, postgresUrl: SERVER },
-      `segue_bench_${process.pid}`,
-      folder,
-    );
+    const { place, folder, drop } = await placeOn(engine);
     try {
       await measure(engine, place, folder, rows);
     } finally {
-      await place.drop();
-      await rm(folder, { recursive: true });
+      await drop();
     }
   }
 }

@@ -6,12 +6,14 @@ import pg from 'pg';
 import { type DatabaseLocation, parseDatabaseUrl } from '../src/config/config.js';
 import { DEFAULT_MAPPING } from '../src/config/legacy-mapping.js';
 import type { Database } from '../src/database/database.js';
+import type { EngineName } from '../src/database/dialect.js';
 import { openDatabase } from '../src/database/open-database.js';
 import { generateLegacy } from '../src/demo/legacy-generator.js';
 import { schemaOf } from '../src/schema.js';
+import { makePlace, type Place } from '../test/drills/place.js';
 
 /** Where databases of benchmarks are made. */
-export const SERVER =
+const SERVER =
   process.env.TEST_POSTGRES_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres';
 
 /** Runs `work` on a generated old database of each engine, which is dropped afterwards. */
@@ -65,6 +67,26 @@ async function onServer(statement: string): Promise<void> {
   } finally {
     await client.end();
   }
+}
+
+/** An empty database and a folder, for processes of their own. */
+export async function placeOn(
+  engine: EngineName,
+): Promise<{ place: Place; folder: string; drop: () => Promise<void> }> {
+  const folder = await mkdtemp(join(tmpdir(), 'segue-bench-'));
+  const place = await makePlace(
+    { engine, postgresUrl: SERVER },
+    `segue_bench_${process.pid}`,
+    folder,
+  );
+  return {
+    place,
+    folder,
+    drop: async () => {
+      await place.drop();
+      await rm(folder, { recursive: true });
+    },
+  };
 }
 
 /** Milliseconds that something took. */

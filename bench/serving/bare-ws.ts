@@ -1,5 +1,5 @@
-import sqlite3 from 'sqlite3';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { type Input, makeFloorTable } from './floor-on-sqlite.js';
 import { serveUsage } from './usage.js';
 
 /**
@@ -15,34 +15,14 @@ interface Message {
     readonly query: string;
     readonly variables: {
       readonly c?: string;
-      readonly input?: { conversationId: string; text: string; clientId: string };
+      readonly input?: Input;
     };
   };
 }
 
-const database = new sqlite3.Database(path);
-const run = (sql: string): Promise<void> =>
-  new Promise((resolve, reject) => {
-    database.run(sql, (error) => {
-      if (error === null) resolve();
-      else reject(error);
-    });
-  });
-await run('PRAGMA journal_mode = WAL');
-await run('PRAGMA synchronous = FULL');
-await run(
-  'CREATE TABLE messages (id INTEGER PRIMARY KEY, conversation TEXT, client_id TEXT UNIQUE, content TEXT, sent_at TEXT)',
-);
-const insert = database.prepare(
-  'INSERT INTO messages (conversation, client_id, content, sent_at) VALUES (?, ?, ?, ?)',
-);
-
+const table = await makeFloorTable(path);
 const listeners = new Map<string, Set<{ socket: WebSocket; id: string }>>();
-let waiting: {
-  socket: WebSocket;
-  id: string;
-  input: { conversationId: string; text: string; clientId: string };
-}[] = [];
+let waiting: { socket: WebSocket; id: string; input: Input }[] = [];
 let isRunning = false;
 
 async function commit(): Promise<void> {
@@ -51,25 +31,9 @@ async function commit(): Promise<void> {
     const group = waiting;
     waiting = [];
     const sentAt = new Date().toISOString();
-    await run('BEGIN');
-    const ids = await Promise.all(
-      group.map(
-        ({ input: { conversationId, clientId, text } }) =>
-          new Promise<number>((resolve, reject) => {
-            insert.run(
-              conversationId,
-              clientId,
-              text,
-              sentAt,
-              function (this: sqlite3.RunResult, error: Error | null) {
-                if (error === null) resolve(this.lastID);
-                else reject(error);
-              },
-            );
-          }),
-      ),
-    );
-    await run('COMMIT');
+    await table.run('BEGIN');
+    const ids = await Promise.all(group.map(({ input }) => table.insert(input, sentAt)));
+    await table.run('COMMIT');
     group.forEach(({ socket, id, input: { conversationId, text } }, n) => {
       const message = { id: `msg_${ids[n]}`, sentAt };
       socket.send(

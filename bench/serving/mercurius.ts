@@ -1,7 +1,7 @@
 import { fastify } from 'fastify';
 import { mercurius } from 'mercurius';
 import pg from 'pg';
-import sqlite3 from 'sqlite3';
+import { columnsOf, type Input, makeFloorTable } from './floor-on-sqlite.js';
 import { serveUsage } from './usage.js';
 
 /**
@@ -10,53 +10,21 @@ import { serveUsage } from './usage.js';
  */
 const [, , url = '', port = '0'] = process.argv;
 
-interface Input {
-  readonly conversationId: string;
-  readonly clientId: string;
-  readonly text: string;
-}
-
 async function inserter(): Promise<(input: Input, sentAt: string) => Promise<string>> {
-  const table = (id: string): string =>
-    `CREATE TABLE messages (id ${id} PRIMARY KEY, conversation TEXT, client_id TEXT UNIQUE, content TEXT, sent_at TEXT)`;
-  if (url.startsWith('postgres')) {
-    const pool = new pg.Pool({ connectionString: url, max: 10 });
-    await pool.query(table('BIGSERIAL'));
-    return async ({ conversationId, clientId, text }, sentAt) => {
-      const { rows } = await pool.query<{ id: string }>({
-        name: 'insert',
-        text: 'INSERT INTO messages (conversation, client_id, content, sent_at) VALUES ($1, $2, $3, $4) RETURNING id',
-        values: [conversationId, clientId, text, sentAt],
-      });
-      return rows[0]?.id ?? '';
-    };
+  if (!url.startsWith('postgres')) {
+    const table = await makeFloorTable(url);
+    return async (input, sentAt) => String(await table.insert(input, sentAt));
   }
-  const database = new sqlite3.Database(url);
-  await new Promise<void>((resolve, reject) => {
-    database.exec(
-      `PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; ${table('INTEGER')}`,
-      (error) => {
-        if (error === null) resolve();
-        else reject(error);
-      },
-    );
-  });
-  const insert = database.prepare(
-    'INSERT INTO messages (conversation, client_id, content, sent_at) VALUES (?, ?, ?, ?)',
-  );
-  return ({ conversationId, clientId, text }, sentAt) =>
-    new Promise((resolve, reject) => {
-      insert.run(
-        conversationId,
-        clientId,
-        text,
-        sentAt,
-        function (this: sqlite3.RunResult, error: Error | null) {
-          if (error === null) resolve(String(this.lastID));
-          else reject(error);
-        },
-      );
+  const pool = new pg.Pool({ connectionString: url, max: 10 });
+  await pool.query(`CREATE TABLE messages ${columnsOf('BIGSERIAL')}`);
+  return async ({ conversationId, clientId, text }, sentAt) => {
+    const { rows } = await pool.query<{ id: string }>({
+      name: 'insert',
+      text: 'INSERT INTO messages (conversation, client_id, content, sent_at) VALUES ($1, $2, $3, $4) RETURNING id',
+      values: [conversationId, clientId, text, sentAt],
     });
+    return rows[0]?.id ?? '';
+  };
 }
 
 const insert = await inserter();

@@ -1,13 +1,11 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { issueToken } from '../../src/auth/tokens.service.js';
 import { DEFAULT_MAPPING } from '../../src/config/legacy-mapping.js';
 import type { EngineName } from '../../src/database/dialect.js';
 import { generateLegacy } from '../../src/demo/legacy-generator.js';
-import { makePlace, withDatabase } from '../../test/drills/place.js';
+import { withDatabase } from '../../test/drills/place.js';
 import {
   CLI,
   environmentOf,
@@ -16,7 +14,7 @@ import {
   runCli,
   startServer,
 } from '../../test/drills/processes.js';
-import { SERVER } from '../databases.js';
+import { placeOn } from '../databases.js';
 import type { Member, Usage } from './protocol.js';
 
 const SECRET = 'the secret of benchmarks, which are on this machine only';
@@ -56,7 +54,7 @@ export function serversOn(engine: EngineName): readonly (() => Promise<Measured>
 
 /** Segue with the old side beside it, or without one, where no message has a mirror. */
 export async function segue(engine: EngineName, hasOldSide: boolean): Promise<Measured> {
-  const { place, folder, drop } = await placeFor(engine);
+  const { place, folder, drop } = await placeOn(engine);
   const people = (count: number): readonly { id: string; phone: string }[] =>
     Array.from({ length: count }, (_, n) => ({
       id: String(FIRST_PERSON + n),
@@ -158,7 +156,7 @@ export async function segue(engine: EngineName, hasOldSide: boolean): Promise<Me
 }
 
 async function floor(name: string, program: string, engine: EngineName): Promise<Measured> {
-  const { place, folder, drop } = await placeFor(engine);
+  const { place, folder, drop } = await placeOn(engine);
   const port = await freePort();
   const child = fork(
     fileURLToPath(new URL(`./${program}.js`, import.meta.url)),
@@ -184,27 +182,6 @@ async function floor(name: string, program: string, engine: EngineName): Promise
       child.kill('SIGTERM');
       await exited(child);
       await drop();
-    },
-  };
-}
-
-async function placeFor(engine: EngineName): Promise<{
-  place: Awaited<ReturnType<typeof makePlace>>;
-  folder: string;
-  drop: () => Promise<void>;
-}> {
-  const folder = await mkdtemp(join(tmpdir(), 'segue-bench-'));
-  const place = await makePlace(
-    { engine, postgresUrl: SERVER },
-    `segue_bench_${process.pid}`,
-    folder,
-  );
-  return {
-    place,
-    folder,
-    drop: async () => {
-      await place.drop();
-      await rm(folder, { recursive: true });
     },
   };
 }

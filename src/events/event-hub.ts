@@ -1,6 +1,7 @@
 import type { Database } from '../database/database.js';
 import { explainDatabaseError } from '../database/database-errors.js';
 import { messageOf } from '../errors/segue-error.js';
+import { Audience } from './audience.js';
 import type { Place } from './cursor.js';
 import {
   findGap,
@@ -52,7 +53,7 @@ export interface SubscribeOptions {
 export class EventHub {
   /** Events and signals that were handed over so far. */
   delivered = 0;
-  private readonly subscribers = new Set<Subscriber>();
+  private readonly subscribers = new Audience<Subscriber>();
   private end: Place | null = null;
   /** Who pauses, each to be woken. */
   private readonly pausing = new Set<() => void>();
@@ -176,16 +177,17 @@ export class EventHub {
   }
 
   private async tellNow(signal: Signal): Promise<void> {
-    const isListening = ({ isLive, hasLeft }: Subscriber): boolean => isLive && !hasLeft;
-    const users = new Set(
-      [...this.subscribers].filter(isListening).map(({ viewerId }) => viewerId),
-    );
-    if (users.size === 0) return;
+    const { viewerIds } = this.subscribers;
+    if (viewerIds.length === 0) return;
     const { reader, dialect } = this.database;
-    const listeners = await findListeners(reader, dialect, signal, [...users]);
-    for (const subscriber of this.subscribers)
+    const listeners = await findListeners(reader, dialect, signal, viewerIds);
+    // Only presence is told to others than those whom the database names: to who asked for it by name.
+    const asked =
+      signal.kind === 'PresenceUpdated' ? this.subscribers : this.subscribers.of(listeners);
+    for (const subscriber of asked)
       if (
-        isListening(subscriber) &&
+        subscriber.isLive &&
+        !subscriber.hasLeft &&
         (listeners.has(subscriber.viewerId) || subscriber.watches(signal))
       )
         subscriber.push({ signal, place: subscriber.place });
@@ -246,24 +248,17 @@ export class EventHub {
         if (current.epoch !== end.epoch || current.id < end.id) this.beginAnew(current);
         return;
       }
-      const users = new Set([...this.subscribers].map(({ viewerId }) => viewerId));
-      const receivers = await this.findReceivers(events, [...users]);
+      this.subscribers.takeArrived();
+      const receivers = await this.findReceivers(events, this.subscribers.viewerIds);
       const batch = events.filter(({ id }) => receivers.has(id));
       const { epoch } = end;
       // Who came while the receivers were looked up asks by himself, from the log.
-      for (const subscriber of this.subscribers)
-        if (subscriber.isLive && last.id > subscriber.place.id && !users.has(subscriber.viewerId))
-          subscriber.readLog();
+      for (const subscriber of this.subscribers.of(this.subscribers.takeArrived()))
+        if (subscriber.isLive && last.id > subscriber.place.id) subscriber.readLog();
       for (const event of batch) {
         const delivery = { event, place: { epoch, id: event.id, at: event.at }, batch };
-        const told = receivers.get(event.id);
-        for (const subscriber of this.subscribers)
-          if (
-            subscriber.isLive &&
-            event.id > subscriber.place.id &&
-            told?.has(subscriber.viewerId) === true
-          )
-            subscriber.push(delivery);
+        for (const subscriber of this.subscribers.of(receivers.get(event.id) ?? []))
+          if (subscriber.isLive && event.id > subscriber.place.id) subscriber.push(delivery);
       }
       this.end = { epoch, id: last.id, at: last.at };
       if (events.length < PAGE) return;

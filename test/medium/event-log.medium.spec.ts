@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import type { Database } from '../../src/database/database.js';
+import type { Database, Queryable } from '../../src/database/database.js';
 import { readCursor, writeCursor } from '../../src/events/cursor.js';
+import { type Delivery, EventHub } from '../../src/events/event-hub.js';
 import { forgetEvents } from '../../src/events/event-log.js';
 import { type App, appOn } from '../helpers/app.js';
 import { ENGINES } from '../helpers/databases.js';
@@ -127,4 +128,76 @@ describe.each(ENGINES)('the event log on %s', (engine) => {
       expect(texts(await told(first?.cursor ?? '', 1))).toEqual([next]);
     }
   });
+
+  it('leaves out nothing for who begins to listen while it is looked up who else is told', async () => {
+    await send();
+    const before = readCursor(await cursor());
+    if (before === null) throw new Error('The cursor cannot be read');
+    const repeat = (count: number): Promise<void> =>
+      database.transaction(async (transaction) => {
+        for (let n = 0; n < count; n += 1)
+          await transaction.run(
+            `INSERT INTO events (kind, conversation_id, message_id, at)
+             SELECT kind, conversation_id, message_id, at FROM events WHERE id = :id`,
+            { id: before.id },
+          );
+      });
+    // His first page, of 200 events, ends between where the hub has read to and what it is about to tell.
+    await repeat(100);
+    let lookedUp = (): void => undefined;
+    let goOn = (): void => undefined;
+    const isLookedUp = new Promise<void>((resolve) => (lookedUp = resolve));
+    const mayGoOn = new Promise<void>((resolve) => (goOn = resolve));
+    const reader: Queryable = {
+      run: (...statement) => database.reader.run(...statement),
+      all: async (sql, parameters) => {
+        if (sql.includes('AS "eventId"')) {
+          lookedUp();
+          await mayGoOn;
+        }
+        return database.reader.all(sql, parameters);
+      },
+    };
+    const hub = new EventHub(
+      new Proxy(database, {
+        get: (target, name) =>
+          name === 'reader' ? reader : (Reflect.get(target, name, target) as unknown),
+      }),
+      (message) => {
+        throw new Error(message);
+      },
+    );
+    const there = await hub.subscribe('1', null);
+    const first = there.next();
+    while (hub.listening < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+    await repeat(200);
+    hub.wake();
+    await isLookedUp;
+    const late = await hub.subscribe('2', before);
+    const ids: number[] = [];
+    while (ids.length < 200) ids.push(eventOf(await late.next()));
+    const next = late.next();
+    while (hub.listening < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    goOn();
+    await first;
+    // One more, so that a gap would be seen at once.
+    await repeat(1);
+    hub.wake();
+    const logged = await database.reader.all<{ id: number | string }>(
+      'SELECT id FROM events WHERE id > :id ORDER BY id',
+      { id: before.id },
+    );
+    const expected = logged.map(({ id }) => Number(id));
+    ids.push(eventOf(await next));
+    expect(ids).toEqual(expected.slice(0, 201));
+    while (ids.length < 301) ids.push(eventOf(await late.next()));
+    expect(ids).toEqual(expected);
+    await hub.stop();
+  });
 });
+
+function eventOf({ value }: IteratorResult<Delivery>): number {
+  const delivery = value as Delivery;
+  if (!('event' in delivery)) throw new Error('That is no event');
+  return delivery.event.id;
+}

@@ -13,8 +13,7 @@ import { schemaOf } from '../src/schema.js';
 import { makePlace, type Place } from '../test/drills/place.js';
 
 /** Where databases of benchmarks are made. */
-const SERVER =
-  process.env.TEST_POSTGRES_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres';
+const SERVER = process.env.TEST_POSTGRES_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres';
 
 /** Runs `work` on a generated old database of each engine, which is dropped afterwards. */
 export async function onBothEngines(

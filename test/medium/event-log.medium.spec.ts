@@ -4,7 +4,7 @@ import { readCursor, writeCursor } from '../../src/events/cursor.js';
 import { type Delivery, EventHub } from '../../src/events/event-hub.js';
 import { forgetEvents } from '../../src/events/event-log.js';
 import { type App, appOn } from '../helpers/app.js';
-import { ENGINES } from '../helpers/databases.js';
+import { ENGINES, withParts } from '../helpers/databases.js';
 import { legacyDatabase, migrate } from '../helpers/legacy.js';
 
 const EVENTS = `subscription ($after: String) { events(after: $after) { __typename cursor
@@ -158,15 +158,9 @@ describe.each(ENGINES)('the event log on %s', (engine) => {
         return database.reader.all(sql, parameters);
       },
     };
-    const hub = new EventHub(
-      new Proxy(database, {
-        get: (target, name) =>
-          name === 'reader' ? reader : (Reflect.get(target, name, target) as unknown),
-      }),
-      (message) => {
-        throw new Error(message);
-      },
-    );
+    const hub = new EventHub(withParts(database, { reader }), (message) => {
+      throw new Error(message);
+    });
     const there = await hub.subscribe('1', null);
     const first = there.next();
     while (hub.listening < 1) await new Promise((resolve) => setTimeout(resolve, 5));

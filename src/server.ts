@@ -16,12 +16,13 @@ import { checkServes, keepsLastSeen, servedSidesAt, StagedSides } from './change
 import { checkShape, hasTable } from './changeover/shape.js';
 import { hasReached, readState, type Stage } from './changeover/stage.js';
 import { pulseOf } from './changeover/status.js';
-import type { Config } from './config/config.js';
+import type { Config, DatabaseLocation } from './config/config.js';
 import type { Database } from './database/database.js';
 import { openDatabase } from './database/open-database.js';
 import type { Schema } from './database/schema.js';
 import { SegueError } from './errors/segue-error.js';
 import { EventHub } from './events/event-hub.js';
+import { WakeUps } from './events/wake-ups.js';
 import { LegacyFeed } from './legacy/legacy-feed.js';
 import { LegacyWritesService } from './legacy/legacy-writes.service.js';
 import { LegacyService } from './legacy/legacy.service.js';
@@ -65,9 +66,14 @@ export async function startServer(
   try {
     const stage = await setUpIfEmpty(database, config.mapping, schema.migrationsTable);
     const sides = new StagedSides(database.dialect, config.mapping);
-    const hub = new EventHub(database, (message) => {
+    const warn = (message: string): void => {
       logger.warn(message);
-    });
+    };
+    const wakeUps =
+      config.redisUrl === undefined
+        ? null
+        : new WakeUps(config.redisUrl, channelOf(config.database), warn);
+    const hub = new EventHub(database, warn, () => wakeUps?.tell());
     const app = await NestFactory.create<NestFastifyApplication>(
       AppModule.with({
         database,
@@ -115,9 +121,7 @@ export async function startServer(
         signals: app.get(OldSignals),
         arrive: (userId, socketId) => presences.arriveBySocket(userId, socketId),
       },
-      (message) => {
-        logger.warn(message);
-      },
+      warn,
     );
     app.get(Metrics).watch({
       hub,
@@ -134,16 +138,18 @@ export async function startServer(
         presences: presences.store,
         eventRetention: config.eventRetention,
       },
-      (message) => {
-        logger.warn(message);
-      },
+      warn,
     );
     const keeper = stage === 'CONTRACTED' ? null : await keep(config, schema, logger, hub);
+    wakeUps?.follow(() => {
+      hub.wakeHere();
+    });
     return {
       url,
       close: async () => {
         // Before the events end: who is told that his subscription is complete does not come back.
         await Promise.all([door.close(), oldDoor.close()]);
+        wakeUps?.stop();
         await hub.stop();
         await app.close();
         await chores.stop();
@@ -158,6 +164,13 @@ export async function startServer(
     await database.close();
     throw error;
   }
+}
+
+/** What wakes the processes on one database: by its name, since its host may have several. */
+function channelOf(location: DatabaseLocation): string {
+  const name =
+    location.engine === 'sqlite' ? location.path : new URL(location.url).pathname.slice(1);
+  return `segue:wake:${name}`;
 }
 
 /** Looks after the changeover on connections of its own: a backfill holds its one for as long as it takes. */

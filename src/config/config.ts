@@ -26,6 +26,8 @@ export interface Config {
   readonly production: boolean;
   /** Of the server's log: lines for people, or JSON for what collects it. */
   readonly logFormat: 'text' | 'json';
+  /** Where the processes on one database wake each other; undefined: there is one process. It may hold a password. */
+  readonly redisUrl: string | undefined;
   /** The country of phone numbers that are written without one. */
   readonly defaultCountry: CountryCode | undefined;
   /** Where sign-in codes are posted to; in development they may be printed instead. */
@@ -69,6 +71,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       ['text', 'json'],
       env.NODE_ENV === 'production' ? 'json' : 'text',
     ),
+    redisUrl: parseRedisUrl(env.REDIS_URL),
     defaultCountry: parseCountry(env.DEFAULT_COUNTRY),
     codeWebhookUrl: parseWebhookUrl(env.CODE_WEBHOOK_URL),
     hasOpenGroups:
@@ -147,6 +150,20 @@ function parseWebhookUrl(value: string | undefined): string | undefined {
   // It may hold a secret: nothing of it is shown.
   if (!/^https?:\/\//i.test(value) || !URL.canParse(value))
     throw wrong('CODE_WEBHOOK_URL', '…', 'an address that begins with https:// or http://');
+  return value;
+}
+
+function parseRedisUrl(value: string | undefined): string | undefined {
+  if (value === undefined || value === '') return undefined;
+  // It may hold a password: nothing of it is shown.
+  const url = /^rediss?:\/\//i.test(value) && URL.canParse(value) ? new URL(value) : undefined;
+  // What follows the host is the number of a database, or the end of a password with a / in it.
+  if (url === undefined || url.hostname === '' || !/^\/?\d*$/.test(url.pathname))
+    throw wrong(
+      'REDIS_URL',
+      '…',
+      'redis://USER:PASSWORD@HOST:PORT, or rediss:// with TLS, with /, %, ? and # of a password written as %2F, %25, %3F and %23',
+    );
   return value;
 }
 

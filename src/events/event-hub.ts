@@ -61,14 +61,24 @@ export class EventHub {
   private readonly stopping = new AbortController();
   private running: Promise<void> | null = null;
 
-  /** @param warn told once of each failure to read the log that is another one than the last */
+  /**
+   * @param warn told once of each failure to read the log that is another one than the last
+   * @param wakeOthers wakes the hubs of other processes on the database
+   */
   constructor(
     private readonly database: Database,
     private readonly warn: (message: string) => void,
+    private readonly wakeOthers: () => void = () => undefined,
   ) {}
 
-  /** Says that something was committed. Costs nothing, and may be forgotten: it is then seen a second later. */
+  /** Says that something was committed here. Costs nothing, and may be forgotten: it is then seen a second later. */
   wake(): void {
+    this.wakeHere();
+    this.wakeOthers();
+  }
+
+  /** Says that another process may have committed something. */
+  wakeHere(): void {
     this.isWoken = true;
     this.endPauses();
   }

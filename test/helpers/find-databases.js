@@ -1,3 +1,5 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import pg from 'pg';
 import { whyNoTmpfs } from './find-tmpfs.js';
 
@@ -12,7 +14,8 @@ const leaveOut = (sentence) => {
 
 /**
  * Looks for PostgreSQL once, before all tests. Without it the tests run on SQLite alone and say so, unless
- * SEGUE_TEST_REQUIRE=postgres asks for it. Looks too for the right to mount a small file system.
+ * SEGUE_TEST_REQUIRE=postgres asks for it. Looks too for Redis, of which tests start
+ * servers of their own, and for the right to mount a small file system.
  */
 export default async function findDatabases() {
   const url = process.env.TEST_POSTGRES_URL ?? DEFAULT_URL;
@@ -25,6 +28,15 @@ export default async function findDatabases() {
     if (process.env.SEGUE_TEST_REQUIRE === 'postgres') throw error;
     leaveOut(
       `PostgreSQL was left out (${error.code ?? error.message}): start one and set TEST_POSTGRES_URL=postgres://USER@HOST:PORT/DATABASE to include it.`,
+    );
+  }
+  try {
+    await promisify(execFile)('redis-server', ['--version']);
+    process.env.SEGUE_TEST_REDIS = 'yes';
+  } catch (error) {
+    if (process.env.SEGUE_TEST_REQUIRE === 'postgres') throw error;
+    leaveOut(
+      `Redis was left out (${error.code ?? error.message}): install redis-server to include it.`,
     );
   }
   const why = await whyNoTmpfs();

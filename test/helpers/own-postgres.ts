@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import { chown, mkdtemp, rm, stat } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { freePort } from '../drills/processes.js';
 import { atTheEnd, onServer, useServer } from './databases.js';
 
 /** How long a new server may take until it accepts connections, in ms. */
@@ -63,18 +63,4 @@ async function untilItAnswers(url: string, exitCode: () => number | null): Promi
       await sleep(100);
     }
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => {
-        if (address === null || typeof address === 'string') reject(new Error('No port is free'));
-        else resolve(address.port);
-      });
-    });
-  });
 }

@@ -13,6 +13,7 @@ describe('the configuration', () => {
       diskReserve: 1024 ** 3,
       defaultCountry: undefined,
       codeWebhookUrl: undefined,
+      redisUrl: undefined,
       isRateLimited: true,
     });
     expect(readConfig({ RATE_LIMIT: 'off', DEFAULT_COUNTRY: 'ng' })).toMatchObject({
@@ -48,6 +49,9 @@ describe('the configuration', () => {
     ['DEFAULT_COUNTRY', 'Nigeria', 'Nigeria'],
     ['CODE_WEBHOOK_URL', 'ftp://me:hush@codes', '…'],
     ['CODE_WEBHOOK_URL', 'https://', '…'],
+    ['REDIS_URL', 'http://me:hush@redis', '…'],
+    ['REDIS_URL', 'redis://', '…'],
+    ['REDIS_URL', 'redis://me:12/hush@redis', '…'],
   ])('refuses %s=%s, and says what it was', (name, value, said) => {
     let message = '';
     try {

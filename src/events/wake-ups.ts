@@ -14,6 +14,7 @@ export class WakeUps {
   private isSpeaking = false;
   private hasMore = false;
   private told = '';
+  private hasStopped = false;
 
   /**
    * @param url `redis://…` or `rediss://…`
@@ -77,10 +78,13 @@ export class WakeUps {
   }
 
   stop(): void {
+    this.hasStopped = true;
     for (const client of [this.speaker, this.listener]) if (client.isOpen) client.destroy();
   }
 
   private fail(error: unknown): void {
+    // What was on its way fails because we ended it: Redis is well.
+    if (this.hasStopped) return;
     const message = messageOf(error);
     if (message !== this.told)
       this.warn(

@@ -78,8 +78,10 @@ class Node {
     while (here.warnings.length === 0 || never.warnings.length === 0) await sleep(10);
     never.wakeUps.stop();
     never.wakeUps.stop();
+    const { length } = never.warnings;
     await redis.start();
     await here.wakes(there);
     expect(never.woken).toBe(0);
+    expect(never.warnings).toHaveLength(length);
   });
 });

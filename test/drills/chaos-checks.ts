@@ -53,8 +53,11 @@ export class State {
     readonly oldRows: readonly Record<'id' | 'senderId' | 'content', string | null>[],
     /** By conversation and user. */
     private readonly members: ReadonlyMap<string, Membership>,
-    /** Groups of the old app: who has written in them is in them, and the old app writes and deletes. */
-    private readonly oldGroups: ReadonlySet<string>,
+    /**
+     * By conversation, whether it is a group of the old app: who has written in one is in it, and the old app writes and
+     * deletes. With the last message of a conversation of its own, the conversation goes too.
+     */
+    private readonly isOldGroup: ReadonlyMap<string, boolean>,
     /** By conversation and user: who was in them in the beginning. */
     private readonly firstMembers: ReadonlySet<string>,
   ) {
@@ -92,8 +95,8 @@ export class State {
     }>(
       `SELECT ${id('conversation_id', 'conversationId')}, ${id('user_id', 'userId')}, ${id('joined_event', 'joined')}, ${id('left_event', 'left')} FROM conversation_participants`,
     );
-    const oldGroups = await reader.all<{ id: string }>(
-      `SELECT ${id('id', 'id')} FROM conversations WHERE kind = 'group' AND NOT made_here`,
+    const conversations = await reader.all<{ id: string; isOldGroup: boolean | number }>(
+      `SELECT ${id('id', 'id')}, kind = 'group' AND NOT made_here AS "isOldGroup" FROM conversations`,
     );
     const numberOf = (text: string | null): number | null => (text === null ? null : Number(text));
     return new State(
@@ -106,9 +109,13 @@ export class State {
           { joined: numberOf(joined), left: numberOf(left) },
         ]),
       ),
-      new Set(oldGroups.map((group) => group.id)),
+      new Map(conversations.map((each) => [each.id, Boolean(each.isOldGroup)])),
       firstMembers,
     );
+  }
+
+  membershipOf({ conversationId }: EventRow, userId: string): Membership | undefined {
+    return this.members.get(`${conversationId ?? ''} ${userId}`);
   }
 
   /** Whether an event is a person's to see; null where nobody can say any more. */
@@ -116,8 +123,9 @@ export class State {
     if (event.userId !== null) return event.userId === userId;
     const { conversationId } = event;
     if (conversationId === null) return false;
-    const membership = this.members.get(`${conversationId} ${userId}`);
-    if (membership === undefined) return this.oldGroups.has(conversationId) ? null : false;
+    const membership = this.membershipOf(event, userId);
+    if (membership === undefined)
+      return this.isOldGroup.get(conversationId) === false ? false : null;
     const { joined, left } = membership;
     return (joined === null || event.id > joined) && (left === null || event.id <= left);
   }
@@ -137,7 +145,7 @@ export class State {
   private hasStayed({ conversationId }: EventRow, userId: string): boolean {
     const key = `${conversationId ?? ''} ${userId}`;
     return (
-      !this.oldGroups.has(conversationId ?? '') ||
+      this.isOldGroup.get(conversationId ?? '') === false ||
       (this.firstMembers.has(key) && !this.leavers.has(key))
     );
   }
@@ -272,7 +280,8 @@ function wrongIn(
   const event = state.events.get(id);
   if (event === undefined) return 'it is not in the log';
   if (event.at !== at || event.kind !== type) return 'the log has another one in its place';
-  if (state.isFor(event, userId) === false) return 'it is not his to see';
+  if (state.isFor(event, userId) === false)
+    return `it is not his to see: ${JSON.stringify({ event, membership: state.membershipOf(event, userId) })}`;
   if (messageId === undefined) return null;
   if (messageId !== globalId('Message', event.messageId ?? ''))
     return `it told of ${messageId}, and the log says ${String(event.messageId)}`;

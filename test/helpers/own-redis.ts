@@ -1,5 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createClient } from '@redis/client';
 import { freePort } from '../drills/processes.js';
 import { atTheEnd } from './databases.js';
 import { outputOf } from './programs.js';
@@ -28,6 +30,17 @@ export class OwnRedis {
     const options = ['--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
     this.server = spawn('redis-server', ['--port', String(this.port), ...options]);
     await outputOf(this.server).until('Ready to accept connections');
+  }
+
+  /** Resolves when somebody listens to a channel. */
+  async untilListenedTo(channel: string): Promise<void> {
+    const client = createClient({ url: this.url });
+    await client.connect();
+    try {
+      while ((await client.pubSubNumSub(channel))[channel] === 0) await sleep(10);
+    } finally {
+      client.destroy();
+    }
   }
 
   async stop(): Promise<void> {

@@ -15,6 +15,7 @@ import {
   ConversationsResolver,
   ParticipantsResolver,
 } from './conversations/conversations.resolver.js';
+import type { Bus } from './events/bus.js';
 import type { EventHub } from './events/event-hub.js';
 import { LegacyFeed } from './legacy/legacy-feed.js';
 import { LegacyResolver } from './legacy/legacy.resolver.js';
@@ -67,6 +68,8 @@ export interface AppParts extends AuthParts {
   /** The sides that writes go to. */
   readonly sides: Sides;
   readonly hub: EventHub;
+  /** To the other processes on the database; null where there are none. */
+  readonly bus: Bus | null;
   readonly servedSides: () => Promise<ServedSides>;
   /** Throws NOT_EXPANDED while new clients are not served. */
   readonly checkServed: () => Promise<void>;
@@ -81,6 +84,7 @@ export class AppModule {
     legacy,
     sides,
     hub,
+    bus,
     servedSides,
     checkServed,
     keepsLastSeen,
@@ -93,6 +97,7 @@ export class AppModule {
       mapping,
       sides,
       hub,
+      bus,
       committed: (commit) => {
         metrics.noteCommit(commit);
       },
@@ -170,7 +175,8 @@ export class AppModule {
         {
           provide: PresenceService,
           inject: [UserLookup],
-          useFactory: (users: UserLookup) => new PresenceService(attended, users, privacy, hub),
+          useFactory: (users: UserLookup) =>
+            new PresenceService(attended, users, privacy, hub, bus?.topic('presence')),
         },
         { provide: Metrics, useValue: metrics },
         { provide: HealthService, useValue: new HealthService(database) },

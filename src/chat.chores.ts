@@ -4,13 +4,13 @@ import type { Database } from './database/database.js';
 import { type Chore, Chores } from './database/chores.js';
 import { tryAgain } from './database/try-again.js';
 import { forgetEvents } from './events/event-log.js';
-import type { PresenceStore } from './presence/presence-store.js';
+import type { PresenceService } from './presence/presence.service.js';
 import type { ReceiptWriter } from './receipts/receipt-writer.js';
 
 export interface ChatChoresParts {
   readonly database: Database;
   readonly receipts: ReceiptWriter;
-  readonly presences: PresenceStore;
+  readonly presences: PresenceService;
   /** For how long events are kept, in seconds. */
   readonly eventRetention: number;
 }

@@ -6,6 +6,7 @@ import { ConversationWriter } from './conversations/conversation-writer.js';
 import { ConversationsService } from './conversations/conversations.service.js';
 import type { Database } from './database/database.js';
 import { type Commit, GroupedWrites } from './database/grouped-writes.js';
+import type { Bus } from './events/bus.js';
 import { EventHub } from './events/event-hub.js';
 import { MessageReader } from './messages/message-reader.js';
 import {
@@ -25,6 +26,8 @@ export interface ChatParts {
   readonly mapping: LegacyMapping;
   readonly sides: Sides;
   readonly hub: EventHub;
+  /** To the other processes on the database; null where there are none. */
+  readonly bus: Bus | null;
   /** Told of each commit of messages. */
   readonly committed: (commit: Commit) => void;
 }
@@ -41,7 +44,7 @@ export interface Chat {
   readonly sends: GroupedWrites<MessageDraft, WrittenMessage>;
 }
 
-export function chatOf({ database, mapping, sides, hub, committed }: ChatParts): Chat {
+export function chatOf({ database, mapping, sides, hub, bus, committed }: ChatParts): Chat {
   const { dialect } = database;
   const reader = new ConversationReader(database);
   const writer = new MessageWriter(dialect, mapping, sides);
@@ -54,7 +57,7 @@ export function chatOf({ database, mapping, sides, hub, committed }: ChatParts):
       committed(commit);
     },
   );
-  const typing = new TypingService(reader, hub);
+  const typing = new TypingService(reader, hub, bus?.topic('typing'));
   return {
     conversations: new ConversationsService(database, reader, groups, hub),
     messages: new MessagesService(new MessageReader(database, reader), sends, typing),

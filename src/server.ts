@@ -16,12 +16,13 @@ import { checkServes, keepsLastSeen, servedSidesAt, StagedSides } from './change
 import { checkShape, hasTable } from './changeover/shape.js';
 import { hasReached, readState, type Stage } from './changeover/stage.js';
 import { pulseOf } from './changeover/status.js';
-import type { Config, DatabaseLocation } from './config/config.js';
+import type { Config } from './config/config.js';
 import type { Database } from './database/database.js';
 import { openDatabase } from './database/open-database.js';
 import type { Schema } from './database/schema.js';
 import { SegueError } from './errors/segue-error.js';
 import { EventHub } from './events/event-hub.js';
+import { Bus } from './events/bus.js';
 import { WakeUps } from './events/wake-ups.js';
 import { LegacyFeed } from './legacy/legacy-feed.js';
 import { LegacyWritesService } from './legacy/legacy-writes.service.js';
@@ -69,10 +70,8 @@ export async function startServer(
     const warn = (message: string): void => {
       logger.warn(message);
     };
-    const wakeUps =
-      config.redisUrl === undefined
-        ? null
-        : new WakeUps(config.redisUrl, channelOf(config.database), warn);
+    const bus = busOf(config, warn);
+    const wakeUps = bus === null ? null : new WakeUps(bus.topic('wake'));
     const hub = new EventHub(database, warn, () => wakeUps?.tell());
     const app = await NestFactory.create<NestFastifyApplication>(
       AppModule.with({
@@ -87,6 +86,7 @@ export async function startServer(
         legacy: await chooseSide(config, database, stage),
         sides,
         hub,
+        bus,
         servedSides: async () => servedSidesAt((await readState(database)).stage),
         checkServed: async () => {
           checkServes((await readState(database)).stage);
@@ -105,12 +105,12 @@ export async function startServer(
     app.useGlobalFilters(new HttpErrorsFilter());
     await app.init();
     const presences = app.get(PresenceService);
-    await presences.store.begin();
+    await presences.begin();
     const door = serveWebSocket(
       app.getHttpServer(),
       app.get(GraphQLSchemaHost).schema,
       app.get(SignedInGuard),
-      (userId) => presences.attendance.arrive(userId),
+      (userId) => presences.roster.arrive(userId),
     );
     const oldDoor = serveOldRealtime(
       app.getHttpServer(),
@@ -125,7 +125,7 @@ export async function startServer(
     );
     app.get(Metrics).watch({
       hub,
-      attendance: presences.attendance,
+      roster: presences.roster,
       readPulse: () => pulseOf(database),
       connections: () => ({ graphql: door.connections, socketio: oldDoor.connections }),
     });
@@ -135,7 +135,7 @@ export async function startServer(
       {
         database,
         receipts: new ReceiptWriter(database.dialect, sides),
-        presences: presences.store,
+        presences,
         eventRetention: config.eventRetention,
       },
       warn,
@@ -144,16 +144,17 @@ export async function startServer(
     wakeUps?.follow(() => {
       hub.wakeHere();
     });
+    bus?.start();
     return {
       url,
       close: async () => {
         // Before the events end: who is told that his subscription is complete does not come back.
         await Promise.all([door.close(), oldDoor.close()]);
-        wakeUps?.stop();
         await hub.stop();
         await app.close();
         await chores.stop();
         await presences.end();
+        bus?.stop();
         await keeper?.stop();
         await database.close();
         // Last, since it wrote last: SQLite's log is emptied into the file by the last connection that can write.
@@ -167,10 +168,14 @@ export async function startServer(
 }
 
 /** What wakes the processes on one database: by its name, since its host may have several. */
-function channelOf(location: DatabaseLocation): string {
+/** To the other processes on the database, where REDIS_URL is given. */
+function busOf({ redisUrl, database }: Config, warn: (message: string) => void): Bus | null {
+  if (redisUrl === undefined) return null;
   const name =
-    location.engine === 'sqlite' ? location.path : new URL(location.url).pathname.slice(1);
-  return `segue:wake:${name}`;
+    database.engine === 'sqlite' ? database.path : new URL(database.url).pathname.slice(1);
+  // What is published has no number in Redis: databases of the same name are told apart by it here.
+  const number = new URL(redisUrl).pathname.slice(1) || '0';
+  return new Bus(redisUrl, `${number}:${name}`, warn);
 }
 
 /** Looks after the changeover on connections of its own: a backfill holds its one for as long as it takes. */

@@ -6,35 +6,38 @@ export const GRACE_MS = 3_000;
 /** For how long somebody without a connection counts as there after he said so, in ms. */
 export const SAID_MS = 60_000;
 
+/** What somebody who is there is shown as. OFFLINE: there, and shown to nobody. */
+export interface Shown {
+  readonly status: PresenceStatus;
+  /** When he said so, in ms; 0 where he has said nothing. What he said last holds, on whatever process. */
+  readonly saidAt: number;
+}
+
+export const ARRIVED: Shown = { status: PresenceStatus.ONLINE, saidAt: 0 };
+
 interface Here {
   connections: number;
-  /** What he wants to be shown as while he is there. */
-  status: PresenceStatus;
+  shown: Shown;
   timer: NodeJS.Timeout | undefined;
 }
 
-/** What has changed for others: from when on somebody is shown as what. */
-export interface Change {
-  readonly userId: string;
-  readonly status: PresenceStatus;
-}
-
 /**
- * Who is there: whoever has a connection, on any of his devices, and for a while whoever said that he is. Known to this
- * process alone; a heartbeat costs nothing, and only what others would see is told.
+ * Who is there in this process: whoever has a connection, on any of his devices, and for a while whoever said that he is.
+ * A heartbeat costs nothing.
  */
 export class Attendance {
   private readonly here = new Map<string, Here>();
 
-  /** @param changed told of each change that others can see */
+  /** @param changed told of whoever came, went, or is shown as something else */
   constructor(
-    private readonly changed: (change: Change) => void,
+    private readonly changed: (userId: string) => void,
     private readonly graceMs = GRACE_MS,
     private readonly saidMs = SAID_MS,
   ) {}
 
-  statusOf(userId: string): PresenceStatus {
-    return this.here.get(userId)?.status ?? PresenceStatus.OFFLINE;
+  /** Null for who is not there. */
+  find(userId: string): Shown | null {
+    return this.here.get(userId)?.shown ?? null;
   }
 
   /** How many people are there. */
@@ -42,9 +45,17 @@ export class Attendance {
     return this.here.size;
   }
 
-  /** A connection of his began. @returns to be called once when it has ended */
-  arrive(userId: string): () => void {
-    const here = this.enter(userId);
+  get userIds(): readonly string[] {
+    return [...this.here.keys()];
+  }
+
+  /**
+   * A connection of his began.
+   * @param shown as what, where he was not there
+   * @returns to be called once when it has ended
+   */
+  arrive(userId: string, shown: Shown): () => void {
+    const here = this.here.get(userId) ?? this.enter(userId, shown);
     here.connections += 1;
     clearTimeout(here.timer);
     let isOver = false;
@@ -56,14 +67,19 @@ export class Attendance {
     };
   }
 
-  /** He says what he wants to be shown as, until he says otherwise or goes. OFFLINE: there, and shown to nobody. */
-  say(userId: string, status: PresenceStatus): void {
-    const before = this.statusOf(userId);
-    const here = this.here.get(userId) ?? { connections: 0, status, timer: undefined };
-    here.status = status;
-    this.here.set(userId, here);
+  /** He says what he wants to be shown as, until he says otherwise or goes. */
+  say(userId: string, shown: Shown): void {
+    const here = this.here.get(userId) ?? this.enter(userId, shown);
     if (here.connections === 0) this.leaveIn(userId, here, this.saidMs);
-    if (status !== before) this.changed({ userId, status });
+    this.show(userId, shown);
+  }
+
+  /** Who is there is shown as he said elsewhere. */
+  show(userId: string, shown: Shown): void {
+    const here = this.here.get(userId);
+    if (here === undefined || here.shown === shown) return;
+    here.shown = shown;
+    this.changed(userId);
   }
 
   /** Everybody goes, since the server ends. */
@@ -74,12 +90,10 @@ export class Attendance {
     }
   }
 
-  private enter(userId: string): Here {
-    const known = this.here.get(userId);
-    if (known !== undefined) return known;
-    const here = { connections: 0, status: PresenceStatus.ONLINE, timer: undefined };
+  private enter(userId: string, shown: Shown): Here {
+    const here = { connections: 0, shown, timer: undefined };
     this.here.set(userId, here);
-    this.changed({ userId, status: here.status });
+    this.changed(userId);
     return here;
   }
 
@@ -94,7 +108,6 @@ export class Attendance {
   private leave(userId: string, here: Here): void {
     if (this.here.get(userId) !== here) return;
     this.here.delete(userId);
-    if (here.status !== PresenceStatus.OFFLINE)
-      this.changed({ userId, status: PresenceStatus.OFFLINE });
+    this.changed(userId);
   }
 }

@@ -7,6 +7,9 @@ import type { PresenceStatus } from './presence.types.js';
 /** The most people of one transaction. */
 const MOST_TOGETHER = 200;
 
+/** How long ago who came has been told of by his process, in ms. */
+const MOMENT_MS = 1_000n;
+
 /** What is kept of somebody's presence. An instant is text. */
 export interface StoredPresence {
   readonly lastSeenAt: string | null;
@@ -19,8 +22,18 @@ const NEVER: StoredPresence = { lastSeenAt: null, customStatus: null };
 interface Draft {
   readonly status: PresenceStatus;
   readonly customStatus?: string | null;
-  /** Of the old app's realtime client. */
-  readonly socketId?: string | null;
+  /** Of the old app's realtime client: one that came, one that left, or that there is none on any process. */
+  readonly socket?: { readonly came: string } | { readonly left: string } | 'none';
+}
+
+/** A draft with those before it. */
+interface Waiting {
+  readonly status: PresenceStatus;
+  readonly customStatus?: string | null;
+  /** What it becomes; undefined: it stays, where it is none of those that left. */
+  readonly socketId: string | null | undefined;
+  readonly leftSockets: readonly string[];
+  readonly at: string;
 }
 
 /** What there is to write to. */
@@ -38,7 +51,7 @@ export interface PresencePlaces {
  * process, and so is who was there: `begin` says that nobody is.
  */
 export class PresenceStore {
-  private waiting = new Map<string, Draft & { readonly at: string }>();
+  private readonly waiting = new Map<string, Waiting>();
   private readonly users: Readonly<Record<'table' | 'id' | 'lastSeen' | 'socketId', string>>;
 
   constructor(
@@ -56,10 +69,20 @@ export class PresenceStore {
   }
 
   /** To be written soon, by `flush`. */
-  put(userId: string, draft: Draft): void {
+  put(userId: string, { socket, ...draft }: Draft): void {
+    const before = this.waiting.get(userId);
+    let { socketId, leftSockets = [] }: Partial<Waiting> = before ?? {};
+    if (socket === 'none') socketId = null;
+    else if (socket !== undefined && 'came' in socket) socketId = socket.came;
+    else if (socket !== undefined) {
+      if (socketId === socket.left) socketId = undefined;
+      leftSockets = [...leftSockets, socket.left];
+    }
     this.waiting.set(userId, {
-      ...this.waiting.get(userId),
+      ...before,
       ...draft,
+      socketId,
+      leftSockets,
       at: String(BigInt(Date.now()) * 1_000n),
     });
   }
@@ -85,18 +108,30 @@ export class PresenceStore {
     });
   };
 
-  /** Nobody is there yet, whatever a process that was killed has left. */
-  async begin(): Promise<void> {
+  /**
+   * Nobody is there, whatever a process that was killed has left; but for those who are there in other processes, and who
+   * came a moment ago, of whom they may not have told yet.
+   * @param elsewhere null where there is no other process
+   */
+  async begin(elsewhere: readonly string[] | null): Promise<void> {
     if (!(await this.places.isServed())) return;
     const keepsSockets = await this.places.keepsLastSeen();
-    const { table, socketId } = this.users;
+    const { dialect } = this.database;
+    const { table, id, socketId } = this.users;
+    const given = { elsewhere: JSON.stringify(elsewhere ?? []) };
+    const moment = elsewhere === null ? 0n : MOMENT_MS;
+    const isElsewhere = (column: string): string => `${column} IN (${dialect.idsIn('elsewhere')})`;
     await this.database.transaction(async (transaction) => {
       await transaction.run(
-        `UPDATE user_presence SET status = 'OFFLINE' WHERE status <> 'OFFLINE'`,
+        `UPDATE user_presence SET status = 'OFFLINE' WHERE status <> 'OFFLINE' AND NOT ${isElsewhere('user_id')}
+           AND (last_seen_at IS NULL OR last_seen_at <= CAST(:before AS bigint))`,
+        { ...given, before: String((BigInt(Date.now()) - moment) * 1_000n) },
       );
       if (keepsSockets)
         await transaction.run(
-          `UPDATE ${table} SET ${socketId} = NULL WHERE ${socketId} IS NOT NULL`,
+          `UPDATE ${table} SET ${socketId} = NULL WHERE ${socketId} IS NOT NULL AND NOT ${isElsewhere(id)}
+             AND NOT EXISTS (SELECT 1 FROM user_presence p WHERE p.user_id = ${table}.${id} AND p.status <> 'OFFLINE')`,
+          given,
         );
     });
   }
@@ -126,7 +161,7 @@ export class PresenceStore {
   private async keep(
     transaction: Queryable,
     userId: string,
-    { status, customStatus, at }: Draft & { readonly at: string },
+    { status, customStatus, at }: Waiting,
   ): Promise<void> {
     const given = {
       userId,
@@ -147,14 +182,22 @@ export class PresenceStore {
   private async keepForOldApps(
     transaction: Queryable,
     userId: string,
-    { at, socketId }: Draft & { readonly at: string },
+    { at, socketId, leftSockets }: Waiting,
   ): Promise<void> {
     const { table, id, ...columns } = this.users;
+    const { dialect } = this.database;
     await transaction.run(
-      `UPDATE ${table} SET ${columns.lastSeen} = ${this.database.dialect.legacyTime('CAST(:at AS bigint)')},
-         ${columns.socketId} = CASE WHEN :setsSocket THEN CAST(:socketId AS text) ELSE ${columns.socketId} END
+      `UPDATE ${table} SET ${columns.lastSeen} = ${dialect.legacyTime('CAST(:at AS bigint)')},
+         ${columns.socketId} = CASE WHEN :setsSocket THEN CAST(:socketId AS text)
+           WHEN ${columns.socketId} IN (${dialect.rowsIn('left', [], ['socket'])}) THEN NULL ELSE ${columns.socketId} END
        WHERE ${id} = CAST(:userId AS bigint)`,
-      { userId, at, socketId: socketId ?? null, setsSocket: socketId !== undefined },
+      {
+        userId,
+        at,
+        socketId: socketId ?? null,
+        setsSocket: socketId !== undefined,
+        left: JSON.stringify(leftSockets.map((socket) => ({ socket }))),
+      },
     );
   }
 }

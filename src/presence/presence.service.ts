@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { isUnfit } from '../database/texts.js';
 import { SegueError } from '../errors/segue-error.js';
+import type { Topic } from '../events/bus.js';
 import type { EventHub } from '../events/event-hub.js';
 import { findDatabaseId } from '../graphql/global-ids.js';
 import type { Loaders } from '../graphql/loaders.js';
@@ -8,10 +9,10 @@ import { instantToDate } from '../graphql/scalars.js';
 import type { GraphQLContext } from '../auth/viewer.js';
 import type { UserLookup } from '../users/user-lookup.js';
 import type { User } from '../users/user.type.js';
-import { Attendance, type Change } from './attendance.js';
 import type { LastSeenPrivacy } from './last-seen-privacy.js';
 import type { PresenceStore } from './presence-store.js';
 import { type Presence, PresenceStatus } from './presence.types.js';
+import { type Change, Roster, type RosterMessage } from './roster.js';
 
 const MOST_ASKED = 100;
 const MOST_CUSTOM = 100;
@@ -19,7 +20,8 @@ const MOST_CUSTOM = 100;
 /** Who is there, and who may know that. */
 @Injectable()
 export class PresenceService {
-  readonly attendance: Attendance;
+  readonly roster: Roster;
+  private hasBegun = false;
   private readonly sockets = new Map<string, string>();
 
   constructor(
@@ -27,10 +29,30 @@ export class PresenceService {
     private readonly users: UserLookup,
     private readonly privacy: LastSeenPrivacy,
     private readonly hub: EventHub,
+    /** To other processes. */
+    topic: Topic<RosterMessage> | null = null,
   ) {
-    this.attendance = new Attendance((change) => {
-      this.note(change);
-    });
+    this.roster = new Roster(
+      (change) => {
+        this.note(change);
+      },
+      { topic },
+    );
+  }
+
+  /** Nobody is there yet in this process, whatever one that was killed has left. */
+  async begin(): Promise<void> {
+    this.roster.start();
+    await this.flush();
+  }
+
+  /** Writes down who came and went, and tells the other processes then. What could not be written waits on. */
+  async flush(): Promise<void> {
+    if (!this.hasBegun && this.roster.hasGathered) {
+      await this.store.begin(this.roster.isAlone ? null : this.roster.userIds);
+      this.hasBegun = true;
+    }
+    await this.roster.tell(() => this.store.flush());
   }
 
   /**
@@ -48,11 +70,9 @@ export class PresenceService {
         'BAD_USER_INPUT',
         'customStatus has a NUL or half of a surrogate pair in it: leave that out.',
       );
-    const isSame = this.attendance.statusOf(userId) === status;
-    this.attendance.say(userId, status);
-    if (customStatus === undefined) return;
-    this.store.put(userId, { status, customStatus: customStatus === '' ? null : customStatus });
-    if (isSame) this.hub.tell({ kind: 'PresenceUpdated', userId });
+    this.roster.say(userId, status, customStatus !== undefined);
+    if (customStatus !== undefined)
+      this.store.put(userId, { status, customStatus: customStatus === '' ? null : customStatus });
   }
 
   /**
@@ -89,7 +109,7 @@ export class PresenceService {
     const viewer = await this.users.find(viewerId, loaders);
     if (viewer === null || !(await loaders.of(this.privacy.allows).load({ viewer, user })))
       return null;
-    const status = this.attendance.statusOf(user.key);
+    const status = this.roster.statusOf(user.key);
     const { lastSeenAt, customStatus } = await loaders.of(this.store.byUser).load(user.key);
     return {
       user,
@@ -105,29 +125,42 @@ export class PresenceService {
    * @returns to be called when it has ended
    */
   arriveBySocket(userId: string, socketId: string): () => void {
-    const leave = this.attendance.arrive(userId);
-    const note = (id: string | null): void => {
-      this.store.put(userId, { status: this.attendance.statusOf(userId), socketId: id });
-    };
+    const leave = this.roster.arrive(userId);
     this.sockets.set(userId, socketId);
-    note(socketId);
+    this.store.put(userId, { status: this.roster.statusOf(userId), socket: { came: socketId } });
     return () => {
       leave();
       if (this.sockets.get(userId) !== socketId) return;
       this.sockets.delete(userId);
-      note(null);
+      this.store.put(userId, { status: this.roster.statusOf(userId), socket: { left: socketId } });
     };
   }
 
-  /** Nobody is there any more, since the server ends; resolves when that is written down. */
+  /** Nobody is there any more, since the server ends; resolves when that is written down, and told. */
   async end(): Promise<void> {
-    this.attendance.leaveAll();
-    await this.store.flush();
+    this.roster.leaveAll();
+    try {
+      await this.flush();
+    } finally {
+      this.roster.stop();
+    }
   }
 
-  private note({ userId, status }: Change): void {
-    this.store.put(userId, { status });
-    this.hub.tell({ kind: 'PresenceUpdated', userId });
+  private note({ userId, status, by }: Change): void {
+    // What another process has seen, it writes.
+    if (by === 'here') this.store.put(userId, { status });
+    else if (by === 'nobody')
+      this.store.put(userId, {
+        status,
+        ...(status === PresenceStatus.OFFLINE ? { socket: 'none' as const } : {}),
+      });
+    else if (by === 'again') this.store.put(userId, { status, ...this.socketOf(userId) });
+    if (by !== 'again') this.hub.tell({ kind: 'PresenceUpdated', userId });
+  }
+
+  private socketOf(userId: string): { socket?: { came: string } } {
+    const came = this.sockets.get(userId);
+    return came === undefined ? {} : { socket: { came } };
   }
 }
 

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { ConversationReader, ConversationRow } from '../conversations/conversation-reader.js';
 import { SegueError } from '../errors/segue-error.js';
+import type { Topic } from '../events/bus.js';
 import type { EventHub } from '../events/event-hub.js';
 import { findDatabaseId } from '../graphql/global-ids.js';
 import type { Loaders } from '../graphql/loaders.js';
@@ -13,20 +14,35 @@ interface Typist {
   readonly timer: NodeJS.Timeout;
 }
 
+/** What processes tell each other of typing: each time that somebody says it, since it expires in each of them. */
+export interface TypingMessage {
+  readonly conversationId: string;
+  readonly userId: string;
+  readonly typing: boolean;
+}
+
 /**
- * Who types where: known to this process alone, and for no longer than 6 s. A keystroke costs no write and no event; that
- * somebody begins or ends is told to the members who listen.
+ * Who types where: known to the processes on the database alone, and for no longer than 6 s. A keystroke costs no write and
+ * no event; that somebody begins or ends is told to the members who listen.
  */
 @Injectable()
 export class TypingService {
   /** By conversation and person, as the database names them. */
   private readonly typists = new Map<string, Map<string, Typist>>();
 
+  /** @param topic null where there is one process */
   constructor(
     private readonly conversations: ConversationReader,
     private readonly hub: EventHub,
+    private readonly topic: Topic<TypingMessage> | null = null,
     private readonly lastsMs = TYPING_MS,
-  ) {}
+  ) {
+    topic?.follow(({ conversationId, userId, typing }, node) => {
+      if (node === topic.node) return;
+      if (typing) this.note(conversationId, userId);
+      else this.forget(conversationId, userId);
+    });
+  }
 
   /**
    * Says that somebody types, which has to be said again before it expires, or that he does not any more.
@@ -47,7 +63,10 @@ export class TypingService {
         'NOT_FOUND',
         `There is no conversation ${id}, or you are no member of it.`,
       );
-    if (isTyping) return this.begin(row.id, viewerId);
+    if (isTyping) {
+      void this.topic?.say({ conversationId: row.id, userId: viewerId, typing: true });
+      return this.note(row.id, viewerId);
+    }
     this.end(row.id, viewerId);
     return null;
   }
@@ -63,18 +82,14 @@ export class TypingService {
       .map(({ userId }) => userId);
   }
 
-  /** He does not type any more: he said so, has sent what he typed, or has said nothing for a while. */
+  /** He does not type any more: he said so, or has sent what he typed. */
   end(conversationId: string, userId: string): void {
-    const there = this.typists.get(conversationId);
-    const typist = there?.get(userId);
-    if (there === undefined || typist === undefined) return;
-    clearTimeout(typist.timer);
-    there.delete(userId);
-    if (there.size === 0) this.typists.delete(conversationId);
-    this.tell(conversationId, userId, false);
+    if (this.forget(conversationId, userId))
+      void this.topic?.say({ conversationId, userId, typing: false });
   }
 
-  private begin(conversationId: string, userId: string): Date {
+  /** @returns when it expires */
+  private note(conversationId: string, userId: string): Date {
     const expiresAt = new Date(Date.now() + this.lastsMs);
     const there = this.typists.get(conversationId) ?? new Map<string, Typist>();
     this.typists.set(conversationId, there);
@@ -85,12 +100,24 @@ export class TypingService {
       return expiresAt;
     }
     const timer = setTimeout(() => {
-      this.end(conversationId, userId);
+      this.forget(conversationId, userId);
     }, this.lastsMs);
     timer.unref();
     there.set(userId, { expiresAt, timer });
     this.tell(conversationId, userId, true);
     return expiresAt;
+  }
+
+  /** @returns whether he was typing, as far as is known here */
+  private forget(conversationId: string, userId: string): boolean {
+    const there = this.typists.get(conversationId);
+    const typist = there?.get(userId);
+    if (there === undefined || typist === undefined) return false;
+    clearTimeout(typist.timer);
+    there.delete(userId);
+    if (there.size === 0) this.typists.delete(conversationId);
+    this.tell(conversationId, userId, false);
+    return true;
   }
 
   private tell(conversationId: string, userId: string, typing: boolean): void {

@@ -2,12 +2,12 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import type { pulseOf } from '../changeover/status.js';
 import type { Commit } from '../database/grouped-writes.js';
 import type { EventHub } from '../events/event-hub.js';
-import type { Attendance } from '../presence/attendance.js';
+import type { Roster } from '../presence/roster.js';
 
 /** What is measured of a running server. */
 export interface MetricsParts {
   readonly hub: EventHub;
-  readonly attendance: Attendance;
+  readonly roster: Roster;
   /** The changeover as it stands, read for each answer. */
   readonly readPulse: () => ReturnType<typeof pulseOf>;
   /** Open connections by door. */
@@ -46,7 +46,7 @@ export class Metrics {
   }
 
   /** Adds what is asked of a running server when somebody reads the metrics. */
-  watch({ hub, attendance, readPulse, connections }: MetricsParts): void {
+  watch({ hub, roster, readPulse, connections }: MetricsParts): void {
     const registers = [this.registry];
     // Of the process, which there is one of: not where resolvers are only put together.
     collectDefaultMetrics({ register: this.registry });
@@ -81,7 +81,7 @@ export class Metrics {
       help: 'People who are connected to this process, or said that they are there.',
       registers,
       collect() {
-        this.set(attendance.size);
+        this.set(roster.size);
       },
     });
     const stage = new Gauge({

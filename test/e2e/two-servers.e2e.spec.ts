@@ -1,7 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { createClient } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { issueToken } from '../../src/auth/tokens.service.js';
+import type { DatabaseLocation } from '../../src/config/config.js';
+import { GATHER_MS } from '../../src/presence/roster.js';
+import { withDatabase } from '../drills/place.js';
 import { atTheEnd, ENGINES, urlOf } from '../helpers/databases.js';
 import { Heard } from '../helpers/heard.js';
 import { legacyDatabase, migrate } from '../helpers/legacy.js';
@@ -14,6 +18,9 @@ const isHere = HAS_REDIS && ENGINES.includes('postgres');
 
 (isHere ? describe : describe.skip)('two servers on one database', () => {
   let redis: OwnRedis;
+  let location: DatabaseLocation;
+  let environment: Record<string, string>;
+  let servers: Awaited<ReturnType<typeof serve>>[];
   let urls: readonly string[];
   let conversation: string;
 
@@ -21,16 +28,18 @@ const isHere = HAS_REDIS && ENGINES.includes('postgres');
     issueToken({ id: String(id), phone: `080${String(id).padStart(8, '0')}` }, SECRET);
 
   beforeAll(async () => {
-    const { database, location } = await legacyDatabase('postgres', { messages: 200 });
-    await migrate(database);
-    await database.close();
+    const legacy = await legacyDatabase('postgres', { messages: 200 });
+    ({ location } = legacy);
+    await migrate(legacy.database);
+    await legacy.database.close();
     redis = await OwnRedis.start();
-    const environment = {
+    environment = {
       DATABASE_URL: urlOf(location),
       JWT_SECRET: SECRET,
       REDIS_URL: redis.url,
     };
-    urls = [(await serve(environment)).url, (await serve(environment)).url];
+    servers = [await serve(environment), await serve(environment)];
+    urls = servers.map(({ url }) => url);
     const { data } = await ask(
       urls[0] ?? '',
       await tokenOf(1),
@@ -98,4 +107,125 @@ const isHere = HAS_REDIS && ENGINES.includes('postgres');
     await sendByBoth();
     for (const { items } of heard) expect(items).toEqual(sent);
   });
+
+  /** One who is there, as long as he follows what somebody else does. */
+  async function watch(url: string, viewer: number): Promise<Heard<string>> {
+    const heard = new Heard<string>();
+    const authorization = `Bearer ${await tokenOf(viewer)}`;
+    const client = createClient({
+      url: `${url.replace('http', 'ws')}/graphql`,
+      webSocketImpl: WebSocket,
+      connectionParams: { authorization },
+      retryAttempts: 0,
+    });
+    atTheEnd(async () => {
+      await client.dispose();
+    }, 'closes');
+    client.subscribe<{ events: { presence?: Shown; user?: { id: string }; typing?: boolean } }>(
+      {
+        query: `subscription { events {
+          ... on PresenceUpdated { presence { user { id } status customStatus lastSeenAt } }
+          ... on TypingChanged { user { id } typing } } }`,
+      },
+      {
+        next: ({ data }) => {
+          const { presence, user, typing } = data?.events ?? {};
+          if (presence !== undefined)
+            heard.add(
+              `${presence.user.id} ${presence.status} ${String(presence.customStatus)} ${presence.lastSeenAt === null ? '' : 'seen'}`,
+            );
+          if (user !== undefined) heard.add(`${user.id} types: ${String(typing)}`);
+        },
+        // The server that it is connected to is killed here.
+        error: () => undefined,
+        complete: () => undefined,
+      },
+    );
+    return heard;
+  }
+
+  it('tell each other who is there and who types, until one is killed, and while Redis is away', async () => {
+    const [here = '', there = ''] = urls;
+    const mutate = async (url: string, viewer: number, mutation: string): Promise<void> => {
+      const { errors } = await ask(url, await tokenOf(viewer), `mutation { ${mutation} }`);
+      expect(errors).toBeUndefined();
+    };
+    const bob = await watch(there, 2);
+    for (let n = 0; bob.items.length === 0; n += 1) {
+      await mutate(there, 2, `setPresence(status: ONLINE, customStatus: "here ${n}") { status }`);
+      await sleep(50);
+    }
+    await watch(here, 1);
+    await bob.until((items) => items.includes('usr_1 ONLINE null '));
+    const typing = async (url: string, viewer: number): Promise<unknown> =>
+      (
+        await ask(
+          url,
+          await tokenOf(viewer),
+          `{ conversation(id: "${conversation}") { typing { id } } }`,
+        )
+      ).data;
+    // With words that are in the database by the time that the other one hears of them.
+    await mutate(here, 1, 'setPresence(status: BUSY, customStatus: "writing") { status }');
+    await bob.until((items) => items.includes('usr_1 BUSY writing '));
+    await mutate(
+      here,
+      1,
+      `setTyping(conversationId: "${conversation}", typing: true) { expiresAt }`,
+    );
+    await bob.until((items) => items.includes('usr_1 types: true'));
+    expect(await typing(there, 2)).toEqual({ conversation: { typing: [{ id: 'usr_1' }] } });
+    await mutate(
+      there,
+      1,
+      `setTyping(conversationId: "${conversation}", typing: false) { expiresAt }`,
+    );
+    await bob.until((items) => items.includes('usr_1 types: false'));
+    expect(await typing(here, 2)).toEqual({ conversation: { typing: [] } });
+
+    const statusAt = async (url: string, of: number): Promise<string | undefined> => {
+      const { data } = await ask(
+        url,
+        await tokenOf(2),
+        `{ presence(userIds: ["usr_${of}"]) { status } }`,
+      );
+      return (data as { presence: { status: string }[] }).presence[0]?.status;
+    };
+    const stored = (): Promise<string[]> =>
+      withDatabase(urlOf(location), async ({ reader }) =>
+        (
+          await reader.all<{ status: string }>(
+            'SELECT status FROM user_presence WHERE user_id IN (1, 2) ORDER BY user_id',
+          )
+        ).map(({ status }) => status),
+      );
+    // A third one begins: nobody goes for that.
+    const third = await serve(environment);
+    while ((await statusAt(third.url, 1)) !== 'BUSY') await sleep(50);
+    await sleep(GATHER_MS + 1_000);
+    expect(await stored()).toEqual(['BUSY', 'ONLINE']);
+    expect(bob.items.at(-1)).toBe('usr_1 types: false');
+
+    // Nobody is known to be there on the others, and to be gone from them either.
+    await redis.stop();
+    while ((await statusAt(there, 1)) !== 'OFFLINE') await sleep(100);
+    expect(await statusAt(here, 1)).toBe('BUSY');
+    expect(await stored()).toEqual(['BUSY', 'ONLINE']);
+    await redis.start();
+    while ((await statusAt(there, 1)) !== 'BUSY') await sleep(100);
+
+    // Those who live see that she is gone, and write it down.
+    third.child.kill('SIGKILL');
+    servers[0]?.child.kill('SIGKILL');
+    await bob.until((items) => items.at(-1) === 'usr_1 OFFLINE writing seen');
+    while ((await stored()).join() !== 'OFFLINE,ONLINE') await sleep(100);
+    expect(await statusAt(there, 1)).toBe('OFFLINE');
+  });
 });
+
+interface Shown {
+  readonly user: { readonly id: string };
+  readonly status: string;
+  readonly customStatus: string | null;
+  readonly lastSeenAt: string | null;
+}

@@ -120,6 +120,7 @@ export async function appOn(
       ),
       sides: new StagedSides(database.dialect, DEFAULT_MAPPING),
       hub,
+      bus: null,
       servedSides: async () => servedSidesAt((await readState(books)).stage),
       checkServed: async () => {
         checkServes((await readState(books)).stage);

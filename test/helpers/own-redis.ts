@@ -34,10 +34,19 @@ export class OwnRedis {
 
   /** Resolves when somebody listens to a channel. */
   async untilListenedTo(channel: string): Promise<void> {
-    const client = createClient({ url: this.url });
-    await client.connect();
-    try {
+    await this.ask(async (client) => {
       while ((await client.pubSubNumSub(channel))[channel] === 0) await sleep(10);
+    });
+  }
+
+  async publish(channel: string, text: string): Promise<void> {
+    await this.ask((client) => client.publish(channel, text));
+  }
+
+  private async ask(question: (client: Client) => Promise<unknown>): Promise<void> {
+    const client = await connect(this.url);
+    try {
+      await question(client);
     } finally {
       client.destroy();
     }
@@ -52,3 +61,9 @@ export class OwnRedis {
     await gone;
   }
 }
+
+function connect(url: string) {
+  return createClient({ url }).connect();
+}
+
+type Client = Awaited<ReturnType<typeof connect>>;

@@ -838,7 +838,7 @@ describe.each(ENGINES)('who may ask what, on %s', (engine) => {
         '3',
         'mutation { setPresence(status: BUSY, customStatus: "at work") { status } }',
       );
-      if (field === 'lastSeenAt') app.presences.attendance.leaveAll();
+      if (field === 'lastSeenAt') app.presences.roster.leaveAll();
       for (const [viewer, expected] of [
         ['3', shown],
         ['2', shown],

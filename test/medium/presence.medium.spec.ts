@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { rollback } from '../../src/changeover/rollback.js';
 import type { Database } from '../../src/database/database.js';
+import { PresenceStatus } from '../../src/presence/presence.types.js';
 import { type App, appOn, listening } from '../helpers/app.js';
 import { ENGINES } from '../helpers/databases.js';
 import { contextOf, EXPAND, legacyDatabase, migrate } from '../helpers/legacy.js';
@@ -59,9 +60,9 @@ describe.each(ENGINES)('presence, on %s', (engine) => {
       customStatus: null,
       user: { id: `usr_${ADA}` },
     });
-    app.presences.attendance.arrive(ADA);
+    app.presences.roster.arrive(ADA);
     expect(await shownTo(BOB, ADA)).toMatchObject({ status: 'ONLINE', lastSeenAt: null });
-    app.presences.attendance.leaveAll();
+    app.presences.roster.leaveAll();
     const gone = await shownTo(BOB, ADA);
     expect(gone).toMatchObject({ status: 'OFFLINE', lastSeenAt: expect.stringMatching(/^20/) });
     // Written down or not, the answer is the same.
@@ -173,16 +174,62 @@ describe.each(ENGINES)('presence, on %s', (engine) => {
     expect(await stored()).toEqual([{ status: 'BUSY', custom: null }]);
     // A new process, of which nobody said anything.
     const restarted = await appOn(database);
-    await restarted.presences.store.begin();
+    await restarted.presences.begin();
     expect(await stored()).toEqual([{ status: 'OFFLINE', custom: null }]);
     expect(await inOldTable(ADA)).not.toBeNull();
     const { migrationsTable } = EXPAND;
     await rollback(contextOf(database), { to: 'LEGACY', migrationsTable });
     expect(await inOldTable(ADA)).toBeNull();
     // At LEGACY nothing is written any more, and nothing fails.
-    app.presences.attendance.arrive(BOB);
+    app.presences.roster.arrive(BOB);
     await app.presences.store.flush();
     expect(await inOldTable(BOB)).toBeNull();
+  });
+
+  it('stays that of who is there in other processes, when one begins', async () => {
+    const socketOf = async (who: string): Promise<string | null> => {
+      const [row] = await database.reader.all<{ socket: string | null }>(
+        `SELECT socket_id AS socket FROM users WHERE id = ${who}`,
+      );
+      return row?.socket ?? null;
+    };
+    const { store } = app.presences;
+    for (const who of [ADA, BOB, CY])
+      store.put(who, { status: PresenceStatus.ONLINE, socket: { came: `socket of ${who}` } });
+    await store.flush();
+    // Bob came a moment ago: nobody may have heard of him yet.
+    await write(`UPDATE user_presence SET last_seen_at = 0 WHERE user_id <> ${BOB}`);
+    const another = (await appOn(database)).presences.store;
+    await another.begin([ADA]);
+    const status = (): Promise<object[]> =>
+      database.reader.all('SELECT status FROM user_presence ORDER BY user_id');
+    expect(await status()).toEqual([
+      { status: 'ONLINE' },
+      { status: 'ONLINE' },
+      { status: 'OFFLINE' },
+    ]);
+    expect([await socketOf(ADA), await socketOf(BOB), await socketOf(CY)]).toEqual([
+      `socket of ${ADA}`,
+      `socket of ${BOB}`,
+      null,
+    ]);
+    // He came there last: that his connection here ends takes nothing away.
+    another.put(ADA, { status: PresenceStatus.ONLINE, socket: { came: "it's another" } });
+    await another.flush();
+    store.put(ADA, { status: PresenceStatus.ONLINE, socket: { left: `socket of ${ADA}` } });
+    await store.flush();
+    expect(await socketOf(ADA)).toBe("it's another");
+    another.put(ADA, { status: PresenceStatus.ONLINE, socket: { left: "it's another" } });
+    another.put(ADA, { status: PresenceStatus.ONLINE, socket: { came: 'a third' } });
+    another.put(ADA, { status: PresenceStatus.ONLINE, socket: { left: 'a third' } });
+    await another.flush();
+    expect(await socketOf(ADA)).toBeNull();
+    // Where there is no other process, a moment is too long.
+    await another.begin(null);
+    expect(new Set((await status()).map((row) => JSON.stringify(row)))).toEqual(
+      new Set([JSON.stringify({ status: 'OFFLINE' })]),
+    );
+    expect(await socketOf(BOB)).toBeNull();
   });
 
   it('leaves the old table of accounts alone where a trigger of the old app would act on it', async () => {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from '@jest/globals';
+import { Bus } from '../../src/events/bus.js';
 import { WakeUps } from '../../src/events/wake-ups.js';
 import { atTheEnd } from '../helpers/databases.js';
 import { HAS_REDIS, OwnRedis } from '../helpers/own-redis.js';
@@ -8,19 +9,22 @@ import { HAS_REDIS, OwnRedis } from '../helpers/own-redis.js';
 class Node {
   woken = 0;
   readonly warnings: string[] = [];
+  readonly bus: Bus;
   readonly wakeUps: WakeUps;
 
-  constructor(url: string, channel: string) {
-    this.wakeUps = new WakeUps(url, channel, (message) => {
+  constructor(url: string, name: string) {
+    this.bus = new Bus(url, name, (message) => {
       this.warnings.push(message);
     });
+    this.wakeUps = new WakeUps(this.bus.topic('wake'));
     atTheEnd(() => {
-      this.wakeUps.stop();
+      this.bus.stop();
       return Promise.resolve();
     }, 'closes');
     this.wakeUps.follow(() => {
       this.woken += 1;
     });
+    this.bus.start();
   }
 
   /** Tells the other one until he has heard of it: what is told before he listens is lost, as it may be. */
@@ -41,12 +45,12 @@ class Node {
 
   it('reach the processes of a database, and of no other one', async () => {
     const [here, there, elsewhere] = ['chat', 'chat', 'other'].map(
-      (channel) => new Node(redis.url, channel),
+      (name) => new Node(redis.url, name),
     ) as [Node, Node, Node];
     await here.wakes(there);
     await there.wakes(here);
     // It is woken by its own beginning, and by nothing after that: nobody tells anything there.
-    await redis.untilListenedTo('other');
+    await redis.untilListenedTo('segue:wake:other');
     while (elsewhere.woken === 0) await sleep(10);
     const before = elsewhere.woken;
     const mine = there.woken;
@@ -72,14 +76,26 @@ class Node {
     expect(new Set(here.warnings).size).toBe(here.warnings.length);
   });
 
+  it('are nothing that somebody else says on their channel, and he is named', async () => {
+    const node = new Node(redis.url, 'chat');
+    await redis.untilListenedTo('segue:wake:chat');
+    while (node.woken === 0) await sleep(10);
+    const before = node.woken;
+    for (const text of ['', 'null', '{"message":null}', '[1]', 'hello'])
+      await redis.publish('segue:wake:chat', text);
+    while (node.warnings.length < 5) await sleep(10);
+    expect(node.woken).toBe(before);
+    expect(node.warnings.at(-1)).toBe('Somebody else speaks on segue:wake:chat in Redis: hello');
+  });
+
   it('begin by themselves where Redis was away at the start, and end at once while it is', async () => {
     await redis.stop();
     const here = new Node(redis.url, 'chat');
     const there = new Node(redis.url, 'chat');
     const never = new Node(redis.url, 'chat');
     while (here.warnings.length === 0 || never.warnings.length === 0) await sleep(10);
-    never.wakeUps.stop();
-    never.wakeUps.stop();
+    never.bus.stop();
+    never.bus.stop();
     const { length } = never.warnings;
     await redis.start();
     await here.wakes(there);

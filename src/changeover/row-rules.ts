@@ -1,7 +1,12 @@
 import type { LegacyMapping } from '../config/legacy-mapping.js';
 import type { Dialect } from '../database/dialect.js';
 import { LEGACY_COLUMNS, oldRows, PLAIN_NAMES } from '../legacy/old-rows.js';
-import { RAW, STATUS_CODES, UNKNOWN_STATUS } from '../messages/enhanced-message.entities.js';
+import {
+  OLD_KINDS,
+  RAW,
+  STATUS_CODES,
+  UNKNOWN_STATUS,
+} from '../messages/enhanced-message.entities.js';
 
 /** What becomes of an old row, as SQL over the rows that `read` gives. */
 export interface RowRules {
@@ -47,8 +52,6 @@ export const READ_COLUMNS = [
   ['instant', 'id'],
 ] as const;
 
-const KINDS = ['text', 'image', 'audio', 'video', 'file'];
-
 /** Why a row cannot be placed: the first of these that applies. */
 interface Obstacle {
   readonly when: string;
@@ -84,7 +87,7 @@ export function rowRules(
     `CASE ${dialect.exactly(column)} ${values.map(([name, value]) => `WHEN '${name}' THEN ${value}`).join(' ')} END`;
   const knownKind = known(
     m.type,
-    KINDS.map((kind) => [kind, `'${kind}'`]),
+    OLD_KINDS.map((kind) => [kind, `'${kind}'`]),
   );
   const knownStatus = known(
     m.status,

@@ -4,6 +4,7 @@ import type { Dialect } from '../database/dialect.js';
 import { SegueError } from '../errors/segue-error.js';
 import { Mirror } from '../legacy/mirror.js';
 import type { OldSide, ServedSides, Sides } from '../messages/old-side.js';
+import { Settler } from './settle.js';
 import type { OldTrigger } from './shape.js';
 import { getState, hasReached, type Stage } from './stage.js';
 
@@ -12,9 +13,14 @@ export class StagedSides implements Sides {
   private readonly mirrors: Readonly<Record<'linking' | 'plain', OldSide>>;
 
   constructor(dialect: Dialect, mapping: LegacyMapping) {
+    const settler = new Settler(dialect, mapping);
+    // Nobody else settles them meanwhile: where numbers are given out again, whoever writes has the only lock.
+    const makeWay: OldSide['makeWay'] = async (transaction, legacyIds) => {
+      await settler.settle(transaction, await getState(transaction), legacyIds, 'changed');
+    };
     this.mirrors = {
-      linking: new Mirror(dialect, mapping, true),
-      plain: new Mirror(dialect, mapping, false),
+      linking: new Mirror(dialect, mapping, true, makeWay),
+      plain: new Mirror(dialect, mapping, false, makeWay),
     };
   }
 

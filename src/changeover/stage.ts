@@ -2,6 +2,7 @@ import { SegueError } from '../errors/segue-error.js';
 import { UTC, writeShifts } from '../config/zone.js';
 import type { Database, Queryable } from '../database/database.js';
 import type { Dialect } from '../database/dialect.js';
+import { kept } from '../database/kept-statements.js';
 
 /** The stages of a changeover, in order. Every one but the last has a way back. */
 export const STAGES = [
@@ -100,12 +101,12 @@ export async function getState(queryable: Queryable): Promise<ChangeoverState> {
   const [row] = await queryable.all<
     Record<keyof ChangeoverState, string | number | boolean | null>
   >(
-    `SELECT stage, backup, adds_columns AS "addsColumns", fills_link AS "fillsLink", zone, CAST(low_id AS text) AS "lowId", CAST(high_id AS text) AS "highId",
+    kept(`SELECT stage, backup, adds_columns AS "addsColumns", fills_link AS "fillsLink", zone, CAST(low_id AS text) AS "lowId", CAST(high_id AS text) AS "highId",
        CAST(done_above AS text) AS "doneAbove", has_threads AS "hasThreads", rows_to_copy AS "rowsToCopy",
        migrated, quarantined, applied, rows_per_second AS "rowsPerSecond", started_at AS "startedAt",
        paused AS "isPaused", rate_limit AS "rateLimit", throttled_by AS "throttledBy", lock_hold AS "lockHoldMs",
        CAST(compared_through AS text) AS "comparedThrough", bypassed
-     FROM changeover_state WHERE id = 1`,
+     FROM changeover_state WHERE id = 1`),
   );
   if (row === undefined)
     throw new SegueError(

@@ -89,6 +89,11 @@ export function refusalOf(error: unknown): string | null {
   return isRefusal ? messageOf(error) : null;
 }
 
+/** Whether a row was refused because of another one with its key; on SQLite, because of any constraint. */
+export function isDuplicate(error: unknown): boolean {
+  return /^(23505|SQLITE_CONSTRAINT)/.test(codeOf(error) ?? '');
+}
+
 /** Errors of a transaction that lost to another one: it did nothing, and may well succeed when tried again. */
 const PASSING = /^(SQLITE_BUSY|40001|40P01|55P03)/;
 

@@ -7,7 +7,7 @@ export type Parameters = Readonly<Record<string, string | number | boolean | nul
 /**
  * Something that runs statements: a connection for reading, or an open transaction.
  *
- * Statements name their values (`:limit`); the engine's own places are put in by TypeORM's driver.
+ * Statements name their values (`:limit`); `places.ts` puts the engine's own places in.
  */
 export interface Queryable {
   /** Runs a statement and gives its rows. */

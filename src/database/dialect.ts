@@ -157,9 +157,27 @@ export interface Dialect {
 
   /** A SELECT from one table whose rows stay locked until the transaction ends; in the order in which it gives them. */
   locked(select: string): string;
+  /** What has to run before those rows are read, where a transaction that writes has not locked them already. */
+  locking(select: string): readonly string[];
+
+  /** Whether a row can get the number of one that was deleted. */
+  readonly givesNumbersAgain: boolean;
+
+  /** Where the queue of captured writes ends, as text; and whether an entry, named `id`, came after the end `:name`. */
+  readonly queueEnd: string;
+  isBehind(name: string): string;
+
+  /** Statements that write to different tables and do not see each other's rows, in as few as the engine needs. */
+  atOnce(statements: readonly string[]): readonly string[];
 
   /** Statements that take the lock of the event log until the transaction ends; none where there is one writer anyway. */
   readonly lockEventLog: readonly string[];
+
+  /**
+   * A statement that writes to the log, and takes that lock before it makes the first row.
+   * @param statement makes it, with what it reads from after FROM
+   */
+  behindEventLog(statement: (from: (source: string) => string) => string): string;
 
   /** 16 random hexadecimal digits. */
   readonly newEpoch: string;
@@ -224,6 +242,12 @@ export interface Dialect {
   /** The triggers of ours on the table `:table`, as rows `{name, definition}`. */
   readonly captureOn: string;
 
+  /**
+   * Whether a value is among those of a subquery that has few rows and does not depend on the row. On PostgreSQL they are read
+   * first, so that the planner looks each up by an index: of a list it expects a hundred, and reads small tables whole.
+   */
+  isAmong(expression: string, subquery: string): string;
+
   /** The ids in the JSON array of texts `:name`, as a subquery of one column; and those of entries of the queue. */
   idsIn(name: string): string;
   entriesIn(name: string): string;
@@ -241,6 +265,9 @@ export interface Dialect {
    * @param query all behind `FROM table x`, about the columns of `x`
    */
   joinEach(table: string, alias: string, query: string): string;
+
+  /** All rows of a query as one text, a JSON array of objects with these columns. */
+  jsonOf(query: string, columns: readonly string[]): string;
 
   /** The texts in the JSON array `:name`, as a subquery of one column. */
   textsIn(name: string): string;

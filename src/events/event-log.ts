@@ -1,5 +1,6 @@
 import type { Database, Queryable } from '../database/database.js';
 import type { Dialect } from '../database/dialect.js';
+import { kept } from '../database/kept-statements.js';
 import type { Place } from './cursor.js';
 
 /** The kinds of durable events, under the names of their types in the API. */
@@ -57,7 +58,7 @@ export async function appendEvents(
   changes: readonly MembershipChange[] = [],
 ): Promise<void> {
   if (drafts.length === 0) return;
-  await lockLog(transaction, dialect);
+  if (changes.length > 0) await lockLog(transaction, dialect);
   for (const { conversationId, userId, did } of changes)
     await transaction.run(
       did === 'join'
@@ -67,16 +68,30 @@ export async function appendEvents(
            WHERE conversation_id = CAST(:conversationId AS bigint) AND user_id = CAST(:userId AS bigint)`,
       { conversationId, userId },
     );
-  const parameters: Record<string, string | null> = {};
-  const rows = drafts.map((draft, n) => {
-    parameters[`kind${n}`] = draft.kind;
-    for (const name of ['conversationId', 'userId', 'messageId', 'subjectId'] as const)
-      parameters[`${name}${n}`] = draft[name] ?? null;
-    return `(:kind${n}, CAST(:conversationId${n} AS bigint), CAST(:userId${n} AS bigint), CAST(:messageId${n} AS bigint), CAST(:subjectId${n} AS bigint), ${dialect.now})`;
-  });
+  const given = dialect.rowsIn(
+    'drafts',
+    ['n', 'conversation_id', 'user_id', 'message_id', 'subject_id'],
+    ['kind'],
+  );
   await transaction.run(
-    `INSERT INTO events (kind, conversation_id, user_id, message_id, subject_id, at) VALUES ${rows.join(', ')}`,
-    parameters,
+    kept(
+      dialect.behindEventLog(
+        (from) => `INSERT INTO events (kind, conversation_id, user_id, message_id, subject_id, at)
+          SELECT k.kind, k.conversation_id, k.user_id, k.message_id, k.subject_id, ${dialect.now} FROM ${from(`(${given}) AS k`)} ORDER BY k.n`,
+      ),
+    ),
+    {
+      drafts: JSON.stringify(
+        drafts.map((draft, n) => ({
+          n: String(n),
+          kind: draft.kind,
+          conversation_id: draft.conversationId,
+          user_id: draft.userId,
+          message_id: draft.messageId,
+          subject_id: draft.subjectId,
+        })),
+      ),
+    },
   );
 }
 
@@ -88,8 +103,8 @@ export async function lockLog(transaction: Queryable, dialect: Dialect): Promise
 /** Where the log ends: the place of its newest event. */
 export async function readEnd(queryable: Queryable): Promise<Place> {
   const [row] = await queryable.all<{ epoch: string; id: number | string; at: string }>(
-    `SELECT l.epoch, coalesce(e.id, l.forgotten_through) AS id, coalesce(CAST(e.at AS text), '0') AS at
-     FROM event_log l LEFT JOIN events e ON e.id = (SELECT max(id) FROM events) WHERE l.id = 1`,
+    kept(`SELECT l.epoch, coalesce(e.id, l.forgotten_through) AS id, coalesce(CAST(e.at AS text), '0') AS at
+     FROM event_log l LEFT JOIN events e ON e.id = (SELECT max(id) FROM events) WHERE l.id = 1`),
   );
   if (row === undefined) throw new Error('event_log has lost its row');
   return { epoch: row.epoch, id: Number(row.id), at: row.at };
@@ -190,7 +205,9 @@ export async function readNext(
   size: number,
 ): Promise<LoggedEvent[]> {
   const events = await queryable.all<RawEvent>(
-    `SELECT ${COLUMNS} FROM events e WHERE e.id > :id AND (SELECT l.epoch FROM event_log l WHERE l.id = 1) = :epoch ORDER BY e.id LIMIT :size`,
+    kept(
+      `SELECT ${COLUMNS} FROM events e WHERE e.id > :id AND (SELECT l.epoch FROM event_log l WHERE l.id = 1) = :epoch ORDER BY e.id LIMIT :size`,
+    ),
     { id, epoch, size },
   );
   return events.map((event) => ({ ...event, id: Number(event.id) }));
@@ -204,9 +221,9 @@ export async function findReceivers(
   userIds: readonly string[],
 ): Promise<{ eventId: number; userId: string }[]> {
   const rows = await queryable.all<{ eventId: number | string; userId: string }>(
-    `SELECT e.id AS "eventId", CAST(p.user_id AS text) AS "userId"
+    kept(`SELECT e.id AS "eventId", CAST(p.user_id AS text) AS "userId"
      FROM events e JOIN conversation_participants p ON p.conversation_id = e.conversation_id ${SHOWN}
-     WHERE e.user_id IS NULL AND e.id IN (${dialect.idsIn('eventIds')}) AND p.user_id IN (${dialect.idsIn('userIds')}) AND ${IS_WITHIN}`,
+     WHERE e.user_id IS NULL AND ${dialect.isAmong('e.id', dialect.idsIn('eventIds'))} AND p.user_id IN (${dialect.idsIn('userIds')}) AND ${IS_WITHIN}`),
     {
       eventIds: JSON.stringify(eventIds.map(String)),
       userIds: JSON.stringify(userIds),

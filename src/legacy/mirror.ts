@@ -2,6 +2,7 @@ import type { LegacyMapping } from '../config/legacy-mapping.js';
 import type { Queryable } from '../database/database.js';
 import { TryAgain } from '../database/database-errors.js';
 import type { Dialect } from '../database/dialect.js';
+import { kept } from '../database/kept-statements.js';
 import type { OldMessage, OldSide } from '../messages/old-side.js';
 import { oldRows } from './old-rows.js';
 
@@ -13,10 +14,19 @@ import { oldRows } from './old-rows.js';
 export class Mirror implements OldSide {
   private readonly insert: string;
   private readonly raise: string;
+  readonly takeEntries: string;
   private tellsRowsApart = true;
 
-  /** @param fillsLink whether `messages.conversation_id` is there to be filled */
-  constructor(dialect: Dialect, mapping: LegacyMapping, fillsLink: boolean) {
+  /**
+   * @param fillsLink whether `messages.conversation_id` is there to be filled
+   * @param makeWay as `OldSide` has it
+   */
+  constructor(
+    dialect: Dialect,
+    mapping: LegacyMapping,
+    fillsLink: boolean,
+    readonly makeWay: OldSide['makeWay'],
+  ) {
     const { table, names } = oldRows(dialect, mapping);
     const values: (readonly [column: string, value: string])[] = [
       [names.senderId, 'k.sender_id'],
@@ -33,10 +43,23 @@ export class Mirror implements OldSide {
       ['n', 'sender_id', 'recipient_id', 'group_id', 'conversation_id', 'sent_at'],
       ['text', 'kind'],
     );
-    this.insert = `INSERT INTO ${table} (${values.map(([column]) => column).join(', ')})
+    this.insert = kept(`INSERT INTO ${table} (${values.map(([column]) => column).join(', ')})
       SELECT ${values.map(([, value]) => value).join(', ')} FROM (${given}) AS k ORDER BY k.n
       RETURNING CAST(${names.id} AS text) AS "newId", CAST(${names.senderId} AS text) AS "senderId", CAST(${names.recipientId} AS text) AS "recipientId",
-        CAST(${names.groupId} AS text) AS "groupId", CAST(${names.content} AS text) AS text`;
+        CAST(${names.groupId} AS text) AS "groupId", CAST(${names.content} AS text) AS text`);
+    const is = (column: string, value: string): string => dialect.identical(`m.${column}`, value);
+    const hasNone = (table: string, key: string): string =>
+      `NOT EXISTS (SELECT 1 FROM ${table} l WHERE l.${key} = m.${names.id})`;
+    const written = dialect.rowsIn(
+      'messages',
+      ['id', 'plain', 'sender_id', 'recipient_id', 'group_id', 'conversation_id', 'sent_at'],
+      ['text', 'kind'],
+    );
+    // What was left behind by another row of that number is for apply to take away.
+    this.takeEntries = `DELETE FROM changeover_queue WHERE ${dialect.isBehind('queueEnd')} AND source = 'messages' AND legacy_id IN (
+      SELECT m.${names.id} FROM (${written}) AS k JOIN ${table} m ON m.${names.id} = k.id
+      WHERE k.plain = 1 AND ${values.map(([column, value]) => is(column, value)).join(' AND ')}
+        AND ${hasNone('changeover_quarantine', 'legacy_id')} AND ${hasNone('changeover_places', 'legacy_id')} AND ${hasNone('legacy_raw_values', 'message_id')})`;
     // A status that is none of these says something that is not ours to overwrite.
     this.raise = `UPDATE ${table} SET ${names.status} = CAST(:status AS text)
       WHERE ${names.id} IN (${dialect.idsIn('ids')}) AND (${dialect.exactly(names.status)} = 'sent'

@@ -1,6 +1,9 @@
 import { EntitySchema } from 'typeorm';
 import type { Dialect } from '../database/dialect.js';
 
+/** What an old row's type may say to be a kind of messages. */
+export const OLD_KINDS: readonly string[] = ['text', 'image', 'audio', 'video', 'file'];
+
 /** How far an old row's own status went, as `enhanced_messages.status` keeps it. */
 export const STATUS_CODES = { sent: 1, delivered: 2, read: 3 } as const;
 

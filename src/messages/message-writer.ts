@@ -2,14 +2,19 @@ import { createHash } from 'node:crypto';
 import type { LegacyMapping } from '../config/legacy-mapping.js';
 import type { Queryable } from '../database/database.js';
 import { moveInSql } from '../conversations/vacancy.js';
+import { isDuplicate, TryAgain } from '../database/database-errors.js';
 import type { Dialect } from '../database/dialect.js';
+import { kept } from '../database/kept-statements.js';
 import type { Outcome } from '../database/grouped-writes.js';
 import { SegueError } from '../errors/segue-error.js';
 import { appendEvents, type EventDraft } from '../events/event-log.js';
 import { globalId } from '../graphql/global-ids.js';
-import { STATUS_CODES } from './enhanced-message.entities.js';
+import { OLD_KINDS, STATUS_CODES } from './enhanced-message.entities.js';
 import type { MessageRow } from './message-reader.js';
 import type { OldSide, Sides } from './old-side.js';
+
+/** How far the times of a group's messages go ahead of the clock, in microseconds, where nothing but themselves pushes them. */
+const MOMENT = 1_000n;
 
 /** A message to be written, of a person that is signed in. */
 export interface MessageDraft {
@@ -46,13 +51,69 @@ interface LockedConversation {
  */
 export class MessageWriter {
   private readonly users: { readonly table: string; readonly id: string };
+  /** What the rules ask, each as a JSON array: of the conversations, senders, client ids and answered messages of a group. */
+  private readonly facts: Readonly<
+    Record<'gone' | 'conversations' | 'participants' | 'accounts' | 'earlier' | 'targets', string>
+  >;
+
+  /** Whether the old app gives numbers out again: what is left of removed messages has to make way then. */
+  private meetsLeftovers = false;
 
   constructor(
     private readonly dialect: Dialect,
-    { users }: LegacyMapping,
+    { users, messages }: LegacyMapping,
     private readonly sides: Sides,
   ) {
     this.users = { table: dialect.name(users.table), id: dialect.name(users.columns.id) };
+    const text = (value: string, name: string): string => `CAST(${value} AS text) AS "${name}"`;
+    const conversations = dialect.idsIn('conversations');
+    const isSender = (id: string): string => dialect.isAmong(id, dialect.idsIn('senders'));
+    const isAskedFor = (id: string): string => dialect.isAmong(id, conversations);
+    const newest = `SELECT max(m.${dialect.name(messages.columns.id)}) FROM ${dialect.name(messages.table)} m`;
+    const person = `u.${this.users.id}`;
+    this.facts = {
+      gone: dialect.givesNumbersAgain
+        ? dialect.jsonOf(
+            `SELECT ${text('e.legacy_message_id', 'id')} FROM enhanced_messages e WHERE e.legacy_message_id > coalesce((${newest}), 0)`,
+            ['id'],
+          )
+        : `'[]'`,
+      conversations: dialect.jsonOf(
+        `SELECT ${text('c.id', 'id')}, c.kind, ${text('c.pair_low', 'pairLow')}, ${text('c.pair_high', 'pairHigh')},
+           ${text('c.legacy_group_id', 'groupId')}, ${text('c.last_position', 'last')}
+         FROM conversations c WHERE ${isAskedFor('c.id')}`,
+        ['id', 'kind', 'pairLow', 'pairHigh', 'groupId', 'last'],
+      ),
+      participants: dialect.jsonOf(
+        `SELECT ${text('p.conversation_id', 'conversationId')}, ${text('p.user_id', 'userId')}, p.vacant AS "isVacant", p.has_written AS "hasWritten"
+         FROM conversation_participants p
+         WHERE ${isAskedFor('p.conversation_id')} AND (${isSender('p.user_id')} OR p.vacant) AND p.left_at IS NULL`,
+        ['conversationId', 'userId', 'isVacant', 'hasWritten'],
+      ),
+      accounts: dialect.jsonOf(
+        `SELECT ${text(person, 'id')} FROM ${this.users.table} u
+         WHERE ${dialect.isAmong(
+           person,
+           `SELECT c.pair_low FROM conversations c WHERE ${isAskedFor('c.id')}
+            UNION ALL SELECT c.pair_high FROM conversations c WHERE ${isAskedFor('c.id')}
+            UNION ALL ${dialect.idsIn('senders')}`,
+         )}`,
+        ['id'],
+      ),
+      earlier: dialect.jsonOf(
+        `SELECT ${text('e.id', 'id')}, ${text('e.sender_id', 'senderId')}, e.client_id AS "clientId", e.client_digest AS digest
+         FROM enhanced_messages e
+         WHERE ${isSender('e.sender_id')} AND ${dialect.isAmong('e.client_id', dialect.textsIn('clientIds'))} AND e.client_id IS NOT NULL`,
+        ['id', 'senderId', 'clientId', 'digest'],
+      ),
+      targets: dialect.jsonOf(
+        `SELECT ${text('e.id', 'id')}, ${text('e.conversation_id', 'conversationId')}, ${text('p.user_id', 'userId')}
+         FROM enhanced_messages e JOIN conversation_participants p ON p.conversation_id = e.conversation_id
+         WHERE ${dialect.isAmong('e.id', dialect.idsIn('replies'))} AND e.removed_at IS NULL AND ${isSender('p.user_id')} AND NOT p.vacant
+           AND (p.visible_from IS NULL OR e.position > p.visible_from)`,
+        ['id', 'conversationId', 'userId'],
+      ),
+    };
   }
 
   /** To be run in one transaction, which nothing follows. */
@@ -60,9 +121,15 @@ export class MessageWriter {
     transaction: Queryable,
     drafts: readonly MessageDraft[],
   ): Promise<Outcome<WrittenMessage>[]> {
-    const conversations = await this.lock(transaction, drafts);
+    await this.lock(transaction, drafts);
     const oldSide = await this.sides.open(transaction);
-    const facts = await this.readFacts(transaction, drafts, conversations);
+    const hasOldSide = oldSide !== null;
+    let facts = await this.readFacts(transaction, drafts, hasOldSide);
+    if (oldSide !== null && facts.gone.length > 0) {
+      await oldSide.makeWay(transaction, facts.gone);
+      facts = await this.readFacts(transaction, drafts, hasOldSide);
+    }
+    const { conversations } = facts;
     const outcomes: (() => Outcome<WrittenMessage>)[] = [];
     const written: NewMessage[] = [];
     let now = facts.now;
@@ -81,17 +148,20 @@ export class MessageWriter {
       // Later than all before it, whatever the clock says.
       now = now > conversation.last ? now : conversation.last + 1n;
       conversation.last = now;
+      const isGroup = conversation.kind === 'group';
+      const { pairLow, pairHigh, groupId } = conversation;
       const message: NewMessage = {
         id: '',
         draft,
-        conversation,
+        recipientId: isGroup ? null : draft.senderId === pairLow ? pairHigh : pairLow,
+        groupId: isGroup ? groupId : null,
         sentAt: String(now),
         digest: draft.clientId === null ? null : digestOf(draft),
       };
       now += 1n;
       written.push(message);
       outcomes.push(() => ({
-        result: { messageId: message.id, row: rowOf(message, oldSide !== null) },
+        result: { messageId: message.id, row: rowOf(message, hasOldSide) },
       }));
       if (draft.clientId !== null) facts.earlier.set(clientKey(draft), message);
     }
@@ -105,85 +175,52 @@ export class MessageWriter {
         if (id === undefined) throw new Error('A message was given no id');
         message.id = id;
       });
-      await this.finish(transaction, written, oldSide !== null, facts);
+      await this.finish(transaction, written, oldSide, facts);
     }
     return outcomes.map((outcome) => outcome());
   }
 
-  private async lock(
-    transaction: Queryable,
-    drafts: readonly MessageDraft[],
-  ): Promise<Map<string, LockedConversation>> {
-    const rows = await transaction.all<Omit<LockedConversation, 'last'> & { last: string }>(
-      this.dialect.locked(
-        `SELECT CAST(c.id AS text) AS id, c.kind, CAST(c.pair_low AS text) AS "pairLow", CAST(c.pair_high AS text) AS "pairHigh",
-           CAST(c.legacy_group_id AS text) AS "groupId", CAST(c.last_position AS text) AS last
-         FROM conversations c WHERE c.id IN (${this.dialect.idsIn('ids')}) ORDER BY c.id`,
-      ),
-      { ids: JSON.stringify([...new Set(drafts.map(({ conversationId }) => conversationId))]) },
+  private async lock(transaction: Queryable, drafts: readonly MessageDraft[]): Promise<void> {
+    const statements = this.dialect.locking(
+      `SELECT c.id FROM conversations c WHERE ${this.dialect.isAmong('c.id', this.dialect.idsIn('conversations'))} ORDER BY c.id`,
     );
-    return new Map(rows.map((row) => [row.id, { ...row, last: BigInt(row.last) }]));
+    for (const statement of statements)
+      await transaction.all(kept(statement), {
+        conversations: JSON.stringify(conversationsOf(drafts)),
+      });
   }
 
+  /** One statement: each has its way to the database, and the group waits for all of them. */
   private async readFacts(
     transaction: Queryable,
     drafts: readonly MessageDraft[],
-    conversations: ReadonlyMap<string, LockedConversation>,
+    hasOldSide: boolean,
   ): Promise<Facts> {
-    const { dialect } = this;
-    const ids = JSON.stringify([...conversations.keys()]);
-    const senders = JSON.stringify([...new Set(drafts.map(({ senderId }) => senderId))]);
-    const participants = await transaction.all<{
+    const clientIds = drafts.flatMap(({ clientId }) => clientId ?? []);
+    const replies = drafts.flatMap(({ replyToId }) => replyToId ?? []);
+    const [row] = await transaction.all<
+      Record<keyof typeof this.facts | 'now' | 'queueEnd', string>
+    >(kept(this.factsOf(hasOldSide, clientIds.length > 0, replies.length > 0)), {
+      conversations: JSON.stringify(conversationsOf(drafts)),
+      senders: JSON.stringify([...new Set(drafts.map(({ senderId }) => senderId))]),
+      clientIds: JSON.stringify(clientIds),
+      replies: JSON.stringify(replies),
+    });
+    if (row === undefined) throw new Error('The database gave no facts');
+    const read = <Row>(name: keyof typeof this.facts): Row[] => JSON.parse(row[name]) as Row[];
+    const participants = read<{
       conversationId: string;
       userId: string;
       isVacant: boolean | number;
       hasWritten: boolean | number;
-      now: string;
-    }>(
-      `SELECT CAST(p.conversation_id AS text) AS "conversationId", CAST(p.user_id AS text) AS "userId", p.vacant AS "isVacant",
-         p.has_written AS "hasWritten", CAST(${dialect.now} AS text) AS now
-       FROM conversation_participants p
-       WHERE p.conversation_id IN (${dialect.idsIn('ids')}) AND (p.user_id IN (${dialect.idsIn('senders')}) OR p.vacant) AND p.left_at IS NULL`,
-      { ids, senders },
-    );
+    }>('participants');
     const members = participants.filter(({ isVacant }) => !isVacant);
-    const recipients = [...conversations.values()].flatMap(({ pairLow, pairHigh }) =>
-      pairLow === null || pairHigh === null ? [] : [pairLow, pairHigh],
-    );
-    const accounts =
-      recipients.length === 0
-        ? []
-        : await transaction.all<{ id: string }>(
-            `SELECT CAST(u.${this.users.id} AS text) AS id FROM ${this.users.table} u WHERE u.${this.users.id} IN (${dialect.idsIn('recipients')})`,
-            { recipients: JSON.stringify(recipients) },
-          );
-    const clientIds = drafts.flatMap(({ clientId }) => clientId ?? []);
-    const earlier =
-      clientIds.length === 0
-        ? []
-        : await transaction.all<{
-            id: string;
-            senderId: string;
-            clientId: string;
-            digest: string | null;
-          }>(
-            `SELECT CAST(e.id AS text) AS id, CAST(e.sender_id AS text) AS "senderId", e.client_id AS "clientId", e.client_digest AS digest
-             FROM enhanced_messages e
-             WHERE e.sender_id IN (${dialect.idsIn('senders')}) AND e.client_id IN (${dialect.textsIn('clientIds')}) AND e.client_id IS NOT NULL`,
-            { senders, clientIds: JSON.stringify(clientIds) },
-          );
-    const replies = drafts.flatMap(({ replyToId }) => replyToId ?? []);
-    const targets =
-      replies.length === 0
-        ? []
-        : await transaction.all<{ id: string; conversationId: string; userId: string }>(
-            `SELECT CAST(e.id AS text) AS id, CAST(e.conversation_id AS text) AS "conversationId", CAST(p.user_id AS text) AS "userId"
-             FROM enhanced_messages e JOIN conversation_participants p ON p.conversation_id = e.conversation_id
-             WHERE e.id IN (${dialect.idsIn('replies')}) AND e.removed_at IS NULL AND p.user_id IN (${dialect.idsIn('senders')}) AND NOT p.vacant
-               AND (p.visible_from IS NULL OR e.position > p.visible_from)`,
-            { replies: JSON.stringify(replies), senders },
-          );
     return {
+      conversations: new Map(
+        read<Omit<LockedConversation, 'last'> & { last: string }>('conversations').map(
+          (conversation) => [conversation.id, { ...conversation, last: BigInt(conversation.last) }],
+        ),
+      ),
       members: new Set(members.map(keyOfMember)),
       writers: new Set(members.filter(({ hasWritten }) => Boolean(hasWritten)).map(keyOfMember)),
       vacancies: new Set(
@@ -191,16 +228,28 @@ export class MessageWriter {
           .filter(({ isVacant }) => Boolean(isVacant))
           .map(({ conversationId }) => conversationId),
       ),
-      accounts: new Set(accounts.map(({ id }) => id)),
+      accounts: new Set(read<{ id: string }>('accounts').map(({ id }) => id)),
       earlier: new Map(
-        earlier.map(({ id, digest, ...key }) => [clientKey(key), { id, digest: digest ?? '' }]),
+        read<{ id: string; senderId: string; clientId: string; digest: string | null }>(
+          'earlier',
+        ).map(({ id, digest, ...key }) => [clientKey(key), { id, digest: digest ?? '' }]),
       ),
       targets: new Set(
-        targets.map(({ id, conversationId, userId }) => `${id} ${conversationId} ${userId}`),
+        read<{ id: string; conversationId: string; userId: string }>('targets').map(
+          ({ id, conversationId, userId }) => `${id} ${conversationId} ${userId}`,
+        ),
       ),
-      // Without a member nothing is written.
-      now: BigInt(participants[0]?.now ?? 0),
+      gone: read<{ id: string }>('gone').map(({ id }) => id),
+      now: BigInt(row.now),
+      queueEnd: row.queueEnd,
     };
+  }
+
+  private factsOf(hasOldSide: boolean, asksClientIds: boolean, asksReplies: boolean): string {
+    const { facts, dialect } = this;
+    return `SELECT ${hasOldSide ? facts.gone : `'[]'`} AS gone, ${facts.conversations} AS conversations, ${facts.participants} AS participants, ${facts.accounts} AS accounts,
+      ${asksClientIds ? facts.earlier : `'[]'`} AS earlier, ${asksReplies ? facts.targets : `'[]'`} AS targets,
+      CAST(${dialect.now} AS text) AS now, (${hasOldSide ? dialect.queueEnd : `SELECT ''`}) AS "queueEnd"`;
   }
 
   private async takeIds(transaction: Queryable, count: number): Promise<string[]> {
@@ -217,26 +266,16 @@ export class MessageWriter {
   ): Promise<string[]> {
     const ids = await oldSide.addMessages(
       transaction,
-      written.map(({ draft, conversation, sentAt }) => {
+      written.map(({ draft, recipientId, groupId, sentAt }) => {
         const { senderId, conversationId, text, kind } = draft;
-        const { pairLow, pairHigh, groupId } = conversation;
-        const isGroup = conversation.kind === 'group';
-        return {
-          senderId,
-          recipientId: isGroup ? null : senderId === pairLow ? pairHigh : pairLow,
-          groupId: isGroup ? groupId : null,
-          conversationId,
-          text,
-          kind,
-          sentAt,
-        };
+        return { senderId, recipientId, groupId, conversationId, text, kind, sentAt };
       }),
     );
-    // The old app deleted the newest rows, and their numbers were given out again: what is left of those makes way.
-    await transaction.run(
-      `DELETE FROM enhanced_messages WHERE id IN (${this.dialect.idsIn('ids')}) AND removed_at IS NOT NULL`,
-      { ids: JSON.stringify(ids) },
-    );
+    if (this.meetsLeftovers)
+      await transaction.run(
+        `DELETE FROM enhanced_messages WHERE id IN (${this.dialect.idsIn('ids')}) AND removed_at IS NOT NULL`,
+        { ids: JSON.stringify(ids) },
+      );
     return ids;
   }
 
@@ -244,61 +283,77 @@ export class MessageWriter {
   private async finish(
     transaction: Queryable,
     written: readonly NewMessage[],
-    haveOldRows: boolean,
-    { vacancies, writers }: Facts,
+    oldSide: OldSide | null,
+    { vacancies, writers, accounts, now, queueEnd }: Facts,
   ): Promise<void> {
     const { dialect } = this;
-    await transaction.run(
-      `INSERT INTO enhanced_messages (id, conversation_id, sender_id, legacy_message_id, client_id, client_digest, kind, text, sent_at, position, status, made_here, reply_to_id)
-       SELECT k.id, k.conversation_id, k.sender_id, ${haveOldRows ? 'k.id' : 'NULL'}, k.client_id, k.digest, k.kind, k.text, k.sent_at, k.sent_at, ${STATUS_CODES.sent}, true, k.reply_to_id
-       FROM (${dialect.rowsIn(
-         'rows',
-         ['id', 'conversation_id', 'sender_id', 'sent_at', 'reply_to_id'],
-         ['client_id', 'digest', 'kind', 'text'],
-       )}) AS k`,
-      {
-        rows: JSON.stringify(
-          written.map(({ id, draft, sentAt, digest }) => ({
-            id,
-            conversation_id: draft.conversationId,
-            sender_id: draft.senderId,
-            sent_at: sentAt,
-            reply_to_id: draft.replyToId,
-            client_id: draft.clientId,
-            digest,
-            kind: draft.kind,
-            text: draft.text,
-          })),
-        ),
-      },
-    );
     const last = new Map(written.map(({ draft, sentAt }) => [draft.conversationId, sentAt]));
-    const entered: string[] = [];
-    for (const id of last.keys())
-      if (vacancies.has(id) && (await this.moveIn(transaction, id)) > 0) entered.push(id);
-    await transaction.run(
-      `UPDATE conversations SET last_position = k.position FROM (${dialect.rowsIn('rows', ['id', 'position'])}) AS k WHERE conversations.id = k.id`,
-      { rows: JSON.stringify([...last].map(([id, position]) => ({ id, position }))) },
-    );
     // What the old group queries ask for: who has written.
     const first = new Map(
       written
         .map(({ draft }) => [memberKey(draft), draft] as const)
         .filter(([key]) => !writers.has(key)),
     );
-    if (first.size > 0)
-      await transaction.run(
-        `UPDATE conversation_participants SET has_written = true FROM (${dialect.rowsIn('rows', ['conversation_id', 'user_id'])}) AS k
-         WHERE conversation_participants.conversation_id = k.conversation_id AND conversation_participants.user_id = k.user_id`,
-        {
-          rows: JSON.stringify(
-            [...first.values()].map(({ conversationId, senderId }) => ({
-              conversation_id: conversationId,
-              user_id: senderId,
-            })),
-          ),
-        },
-      );
+    const entered: string[] = [];
+    for (const id of last.keys())
+      if (vacancies.has(id) && (await this.moveIn(transaction, id)) > 0) entered.push(id);
+    const parameters = {
+      messages: JSON.stringify(
+        written.map(({ id, draft, sentAt, digest, recipientId, groupId }) => ({
+          id,
+          conversation_id: draft.conversationId,
+          sender_id: draft.senderId,
+          recipient_id: recipientId,
+          group_id: groupId,
+          sent_at: sentAt,
+          reply_to_id: draft.replyToId,
+          client_id: draft.clientId,
+          digest,
+          kind: draft.kind,
+          text: draft.text,
+          plain:
+            accounts.has(draft.senderId) &&
+            OLD_KINDS.includes(draft.kind) &&
+            BigInt(sentAt) <= now + MOMENT
+              ? '1'
+              : '0',
+        })),
+      ),
+      queueEnd,
+      positions: JSON.stringify([...last].map(([id, position]) => ({ id, position }))),
+      firsts: JSON.stringify(
+        [...first.values()].map(({ conversationId, senderId }) => ({
+          conversation_id: conversationId,
+          user_id: senderId,
+        })),
+      ),
+    };
+    const statements = dialect.atOnce([
+      `INSERT INTO enhanced_messages (id, conversation_id, sender_id, legacy_message_id, client_id, client_digest, kind, text, sent_at, position, status, made_here, reply_to_id)
+       SELECT k.id, k.conversation_id, k.sender_id, ${oldSide === null ? 'NULL' : 'k.id'}, k.client_id, k.digest, k.kind, k.text, k.sent_at, k.sent_at, ${STATUS_CODES.sent}, true, k.reply_to_id
+       FROM (${dialect.rowsIn(
+         'messages',
+         ['id', 'conversation_id', 'sender_id', 'sent_at', 'reply_to_id'],
+         ['client_id', 'digest', 'kind', 'text'],
+       )}) AS k`,
+      `UPDATE conversations SET last_position = k.position FROM (${dialect.rowsIn('positions', ['id', 'position'])}) AS k WHERE conversations.id = k.id`,
+      ...(oldSide === null ? [] : [oldSide.takeEntries]),
+      ...(first.size > 0
+        ? [
+            `UPDATE conversation_participants SET has_written = true FROM (${dialect.rowsIn('firsts', ['conversation_id', 'user_id'])}) AS k
+             WHERE conversation_participants.conversation_id = k.conversation_id AND conversation_participants.user_id = k.user_id`,
+          ]
+        : []),
+    ]);
+    try {
+      for (const statement of statements) await transaction.run(kept(statement), parameters);
+    } catch (error) {
+      if (this.meetsLeftovers || !isDuplicate(error)) throw error;
+      this.meetsLeftovers = true;
+      throw new TryAgain('A message was given the number of one that was removed', {
+        cause: error,
+      });
+    }
     await appendEvents(transaction, dialect, [
       ...entered.map((id): EventDraft => ({ kind: 'ConversationChanged', conversationId: id })),
       ...written.map(({ id, draft }): EventDraft => ({
@@ -322,13 +377,16 @@ interface NewMessage {
   /** The old row's, where it has one; empty until it was given. */
   id: string;
   readonly draft: MessageDraft;
-  readonly conversation: LockedConversation;
+  /** As the old table says it: one of the two is null. */
+  readonly recipientId: string | null;
+  readonly groupId: string | null;
   readonly sentAt: string;
   readonly digest: string | null;
 }
 
 /** What the rules ask of some drafts. */
 interface Facts {
+  readonly conversations: ReadonlyMap<string, LockedConversation>;
   /** `conversation user`, of those who are members now. */
   readonly members: ReadonlySet<string>;
   /** Those of them who have written before. */
@@ -340,7 +398,11 @@ interface Facts {
   readonly earlier: Map<string, { readonly id: string; readonly digest: string | null }>;
   /** `message conversation user`: what he may answer. */
   readonly targets: ReadonlySet<string>;
+  /** Old rows behind the last one that there is: the old app has deleted them, and their numbers may be given out again. */
+  readonly gone: readonly string[];
   readonly now: bigint;
+  /** Where the queue of captured writes ended, before ours. */
+  readonly queueEnd: string;
 }
 
 /** What the statement that wrote it put into its columns. */
@@ -360,6 +422,10 @@ function rowOf({ id, draft, sentAt }: NewMessage, hasOldRow: boolean): MessageRo
     replyToId,
     isRemoved: false,
   };
+}
+
+function conversationsOf(drafts: readonly MessageDraft[]): string[] {
+  return [...new Set(drafts.map(({ conversationId }) => conversationId))];
 }
 
 function keyOfMember({

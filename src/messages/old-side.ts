@@ -20,6 +20,17 @@ export interface OldMessage {
 export interface OldSide {
   /** Writes the old rows of messages; returns their ids in the same order, which the messages get too. */
   addMessages(transaction: Queryable, messages: readonly OldMessage[]): Promise<string[]>;
+  /**
+   * A statement that takes entries of the queue away that came after the end `:queueEnd`, where they are about rows that
+   * are exactly what was written of them: apply would find nothing to do. The rows are those of `:messages`, a JSON array
+   * of what `OldMessage` names, and of `id` and `plain`, which is 1 where the new side says the same as the row.
+   */
+  readonly takeEntries: string;
+  /**
+   * Has the new side know, of old rows that the old app has deleted, that they are gone, before their numbers are given out
+   * again.
+   */
+  makeWay(transaction: Queryable, legacyIds: readonly string[]): Promise<void>;
   /** Raises the statuses of old rows, given by their ids, to `delivered` or `read`. */
   raiseStatuses(
     transaction: Queryable,

@@ -18,8 +18,10 @@ export function postgresCaptureOf({
   departure,
 }: CapturedTable): readonly CaptureTrigger[] {
   const now = '(extract(epoch FROM clock_timestamp()) * 1000000)::bigint';
+  // In the order of the clock, so that what a transaction has just made is found without an index of its own.
+  const ordered = `(lpad(to_hex(${now}), 16, '0') || right(replace(gen_random_uuid()::text, '-', ''), 16))::uuid`;
   const entry = (id: string): string =>
-    `INSERT INTO changeover_queue (source, legacy_id, queued_at) VALUES ('${source}', ${id}, ${now});`;
+    `INSERT INTO changeover_queue (id, source, legacy_id, queued_at) VALUES (${ordered}, '${source}', ${id}, ${now});`;
   const goneEntry =
     departure === undefined
       ? entry(`OLD.${name(key)}`)

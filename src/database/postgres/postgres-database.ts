@@ -1,10 +1,12 @@
 import type { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DataSource, type DataSourceOptions, type QueryResult, type QueryRunner } from 'typeorm';
+import { DataSource, type DataSourceOptions, type QueryRunner } from 'typeorm';
 import { messageOf, SegueError } from '../../errors/segue-error.js';
 import { haveSameShifts, UTC, type Zone } from '../../config/zone.js';
 import type { Database, NeededRights, Parameters, Queryable, Session } from '../database.js';
 import { Nesting } from '../nesting.js';
+import { keptName } from '../kept-statements.js';
+import { withPlaces } from '../places.js';
 import { runTransaction } from '../open-transaction.js';
 import { codeOf, ConnectionEnded } from '../database-errors.js';
 import type { Dialect } from '../dialect.js';
@@ -212,26 +214,39 @@ export class PostgresDatabase implements Database {
   }
 }
 
+/** As far as we need pg's. */
+interface Client {
+  query(statement: {
+    name: string | undefined;
+    text: string;
+    values: readonly unknown[];
+  }): Promise<Answer>;
+}
+
+interface Answer {
+  readonly rows: object[];
+  readonly rowCount: number | null;
+}
+
 /** One connection of a pool, as long as its QueryRunner lives. */
 class RunnerConnection implements Queryable {
-  constructor(
-    private readonly runner: QueryRunner,
-    private readonly source: DataSource,
-  ) {}
+  constructor(private readonly runner: QueryRunner) {}
 
   async all<Row extends object>(sql: string, parameters?: Parameters): Promise<Row[]> {
-    return (await this.query(sql, parameters)).records as Row[];
+    return (await this.query(sql, parameters)).rows as Row[];
   }
 
   async run(sql: string, parameters?: Parameters): Promise<number> {
-    return (await this.query(sql, parameters)).affected ?? 0;
+    return (await this.query(sql, parameters)).rowCount ?? 0;
   }
 
-  private async query(sql: string, parameters?: Parameters): Promise<QueryResult> {
+  /** By the connection itself: TypeORM's `query()` knows no names, and has a cost per call. */
+  private async query(sql: string, parameters?: Parameters): Promise<Answer> {
     // A connection that ends between two statements is released by TypeORM, which then speaks of a mistake of ours.
     if (this.runner.isReleased) throw new ConnectionEnded();
-    const [text, values] = bind(this.source, sql, parameters);
-    return this.runner.query(text, values, true);
+    const client = (await this.runner.connect()) as Client;
+    const [text, values] = bind(sql, parameters);
+    return client.query({ name: keptName(sql), text, values });
   }
 }
 
@@ -247,8 +262,18 @@ class PooledReader implements Queryable {
   }
 }
 
-function bind(source: DataSource, sql: string, parameters: Parameters = {}): [string, unknown[]] {
-  return source.driver.escapeQueryWithParameters(sql, { ...parameters }, {});
+function bind(sql: string, parameters: Parameters = {}): [string, unknown[]] {
+  const places = new Map<string, string>();
+  const values: unknown[] = [];
+  const text = withPlaces(sql, parameters, (name) => {
+    const known = places.get(name);
+    if (known !== undefined) return known;
+    values.push(parameters[name]);
+    const place = `$${values.length}`;
+    places.set(name, place);
+    return place;
+  });
+  return [text, values];
 }
 
 async function withRunner<Result>(
@@ -267,7 +292,7 @@ async function withRunner<Result>(
     );
   }
   try {
-    return await work(new RunnerConnection(runner, source));
+    return await work(new RunnerConnection(runner));
   } finally {
     await runner.release();
   }

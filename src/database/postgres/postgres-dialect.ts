@@ -15,6 +15,8 @@ function exactInstantOf(time: string): string {
 const RAW_TYPES = { id: 'bigint', text: 'text', time: 'timestamp' } as const;
 
 /** PostgreSQL's words. Times of the old app are `timestamp` columns, kept to the microsecond. */
+const LOG_LOCK = 'pg_advisory_xact_lock(7310592897)';
+
 export const postgresDialect: Dialect = {
   engine: 'postgres',
   zone: UTC,
@@ -61,8 +63,19 @@ export const postgresDialect: Dialect = {
   analyze: (table) => [`ANALYZE "${table}"`],
   unlocked: (select) => `${select} FOR NO KEY UPDATE SKIP LOCKED`,
   locked: (select) => `${select} FOR NO KEY UPDATE`,
+  givesNumbersAgain: false,
+  // By the clock: where it is set back between the two, an entry stays that could go.
+  queueEnd: `SELECT lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000000)::bigint), 16, '0') || repeat('0', 16)`,
+  isBehind: (name) => `id >= CAST(:${name} AS uuid)`,
+  locking: (select) => [`${select} FOR NO KEY UPDATE`],
+  atOnce: (statements) => [
+    `WITH ${statements.map((statement, n) => `s${n} AS (${statement})`).join(', ')} SELECT 1 AS done`,
+  ],
   // "segue" and the log, in ASCII. Taken last and held until the commit, so that ids come in the order of commits.
-  lockEventLog: ['SELECT pg_advisory_xact_lock(7310592897)'],
+  lockEventLog: [`SELECT ${LOG_LOCK}`],
+  // A part of its own that is not dissolved: else PostgreSQL would leave out what nobody reads, and never lock.
+  behindEventLog: (statement) =>
+    `WITH locked AS MATERIALIZED (SELECT ${LOG_LOCK} AS log) ${statement((source) => `locked CROSS JOIN ${source}`)}`,
   newEpoch: `substr(replace(gen_random_uuid()::text, '-', ''), 1, 16)`,
   newMessageIds: `SELECT CAST(nextval('enhanced_messages_own_ids') AS text) AS id FROM generate_series(1, :count)`,
   // Statistics know nothing of the ids that a batch just wrote, since they lie below all others: the planner expects
@@ -108,6 +121,7 @@ export const postgresDialect: Dialect = {
   captureOn: `SELECT t.tgname::text AS name, t.tgenabled::text || ' ' || t.tgtype::text || ' ' || p.prosrc AS definition
     FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
     WHERE t.tgrelid = to_regclass(quote_ident(:table)) AND starts_with(t.tgname, '${CAPTURE_PREFIX}')`,
+  isAmong: (expression, subquery) => `${expression} = ANY (ARRAY(${subquery}))`,
   idsIn: (name) =>
     `SELECT CAST(value AS bigint) AS id FROM jsonb_array_elements_text(CAST(:${name} AS jsonb)) AS listed(value)`,
   rowsIn: (name, columns, texts = []) =>
@@ -117,6 +131,8 @@ export const postgresDialect: Dialect = {
     ].join(', ')} FROM jsonb_array_elements(CAST(:${name} AS jsonb)) AS listed(value)`,
   joinEach: (table, alias, query) =>
     `CROSS JOIN LATERAL (SELECT x.* FROM ${table} x ${query}) AS ${alias}`,
+  jsonOf: (query, columns) =>
+    `(SELECT coalesce(json_agg(json_build_object(${columns.map((column) => `'${column}', "${column}"`).join(', ')})), '[]')::text FROM (${query}) AS rows_of_it)`,
   textsIn: (name) =>
     `SELECT value FROM jsonb_array_elements_text(CAST(:${name} AS jsonb)) AS listed(value)`,
   entriesIn: (name) =>

@@ -17,7 +17,7 @@ import {
   runMigrations,
 } from '../migration-run.js';
 import { SilentLogger } from '../silent-logger.js';
-import { quietSqlite3, SqliteConnection } from './sqlite-connection.js';
+import { closeSource, quietSqlite3, SqliteConnection } from './sqlite-connection.js';
 import { sqliteDialect } from './sqlite-dialect.js';
 import { checkFileRights } from './sqlite-rights.js';
 import { bringZone, sqliteDialectIn } from './sqlite-zone.js';
@@ -107,7 +107,7 @@ export class SqliteDatabase implements Database {
     try {
       return await runTransaction(new SqliteConnection(source), 'BEGIN', work);
     } finally {
-      await source.destroy();
+      await closeSource(source);
     }
   }
 
@@ -173,11 +173,11 @@ export class SqliteDatabase implements Database {
   }
 
   async close(): Promise<void> {
-    if (this.readSource.isInitialized) await this.readSource.destroy();
+    if (this.readSource.isInitialized) await closeSource(this.readSource);
     // Last, since only a connection that can write empties the WAL into the file when it is the last to go.
     await this.queue.run(async () => {
       const writer = await this.writing;
-      if (writer?.isInitialized === true) await writer.destroy();
+      if (writer?.isInitialized === true) await closeSource(writer);
     });
   }
 
@@ -220,7 +220,7 @@ async function openSource(options: SqliteOptions, flags: number): Promise<DataSo
     await new SqliteConnection(source).all('SELECT count(*) FROM sqlite_master');
     return source;
   } catch (error) {
-    if (source.isInitialized) await source.destroy();
+    if (source.isInitialized) await closeSource(source);
     if (messageOf(error).includes('SQLITE_NOTADB'))
       throw new SegueError(
         'UNSUPPORTED_DATABASE',
@@ -245,7 +245,7 @@ async function makeEmptyDatabase(options: SqliteOptions): Promise<void> {
   try {
     await new SqliteConnection(source).all(SWITCH_TO_WAL);
   } finally {
-    await source.destroy();
+    await closeSource(source);
   }
 }
 
@@ -259,7 +259,7 @@ async function openReader(options: SqliteOptions, dialect: Dialect): Promise<Dat
     await bringZone(new SqliteConnection(source), dialect);
     return source;
   } catch (error) {
-    await source.destroy();
+    await closeSource(source);
     throw error;
   }
 }
@@ -278,7 +278,7 @@ async function openWriter(options: SqliteOptions, dialect: Dialect): Promise<Dat
     await assertPragmas(connection);
     return source;
   } catch (error) {
-    await source.destroy();
+    await closeSource(source);
     throw error;
   }
 }

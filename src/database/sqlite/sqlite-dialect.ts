@@ -110,7 +110,13 @@ export const sqliteDialect: Dialect = {
   analyze: () => [],
   unlocked: (select) => select,
   locked: (select) => select,
+  locking: () => [],
+  givesNumbersAgain: true,
+  queueEnd: 'SELECT CAST(coalesce(max(id), 0) AS text) FROM changeover_queue',
+  isBehind: (name) => `id > CAST(:${name} AS integer)`,
+  atOnce: (statements) => statements,
   lockEventLog: [],
+  behindEventLog: (statement) => statement((source) => source),
   newEpoch: 'lower(hex(randomblob(8)))',
   newMessageIds: `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :count)
     SELECT CAST((SELECT coalesce(max(e.id), 1099511627775) FROM enhanced_messages e WHERE e.id >= 1099511627776) + n.i AS text) AS id FROM n`,
@@ -144,6 +150,7 @@ export const sqliteDialect: Dialect = {
   dropCapture: dropSqliteCapture,
   captureOn: `SELECT name, sql AS definition FROM sqlite_master
     WHERE type = 'trigger' AND tbl_name = :table COLLATE NOCASE AND name LIKE '${CAPTURE_PREFIX}%'`,
+  isAmong: (expression, subquery) => `${expression} IN (${subquery})`,
   idsIn: (name) => `SELECT CAST(value AS INTEGER) AS id FROM json_each(:${name})`,
   rowsIn: (name, columns, texts = []) =>
     `SELECT ${[
@@ -155,6 +162,8 @@ export const sqliteDialect: Dialect = {
   // There is no LATERAL here.
   joinEach: (table, alias, query) =>
     `JOIN ${table} ${alias} ON ${alias}.id IN (SELECT x.id FROM ${table} x ${query})`,
+  jsonOf: (query, columns) =>
+    `(SELECT json_group_array(json_object(${columns.map((column) => `'${column}', "${column}"`).join(', ')})) FROM (${query}))`,
   textsIn: (name) => `SELECT value FROM json_each(:${name})`,
   entriesIn: (name) => `SELECT CAST(value AS INTEGER) FROM json_each(:${name})`,
   // Without types, so that no value is converted.

@@ -28,6 +28,7 @@ export async function backfillBench(rows: number): Promise<void> {
         database: watched.database,
         mapping: DEFAULT_MAPPING,
         report: (): void => undefined,
+        who: 'a benchmark',
       };
       await expand(context, { backup: null, migrationsTable: 'segue_migrations' });
       const memory = watchMemory();

@@ -34,7 +34,12 @@ export async function historyBench(rows: number): Promise<void> {
     await onBothEngines(2_000, async (database) => {
       const { engine } = database.dialect;
       await fill(database, size);
-      const context = { database, mapping: DEFAULT_MAPPING, report: (): void => undefined };
+      const context = {
+        database,
+        mapping: DEFAULT_MAPPING,
+        report: (): void => undefined,
+        who: 'a benchmark',
+      };
       await expand(context, { backup: null, migrationsTable: 'segue_migrations' });
       await backfill(context);
       const figures = await measure(database);

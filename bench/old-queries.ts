@@ -13,14 +13,19 @@ const CALLS = { old: 5, new: 200 } as const;
 export async function oldQueriesBench(rows: number): Promise<void> {
   for (const size of [Math.round(rows / 10), rows])
     await onBothEngines(size, async (database) => {
-      const context = { database, mapping: DEFAULT_MAPPING, report: (): void => undefined };
+      const context = {
+        database,
+        mapping: DEFAULT_MAPPING,
+        report: (): void => undefined,
+        who: 'a benchmark',
+      };
       await expand(context, { backup: null, migrationsTable: 'segue_migrations' });
       await backfill(context);
       for (const [side, sql] of [
         ['old', oldSideSql(database.dialect, DEFAULT_MAPPING)],
         ['new', newSideSql(database.dialect, DEFAULT_MAPPING, true)],
       ] as const) {
-        const service = new LegacyService(database, sql);
+        const service = new LegacyService(database, () => sql);
         const queries: Record<string, () => Promise<unknown>> = {
           messages: () => service.messages(VIEWER, 1, 2, 50, 0),
           groupMessages: () => service.groupMessages(VIEWER, 1, 50, 0),

@@ -26,7 +26,12 @@ export async function planBench(rows: number, bytes: number): Promise<void> {
       await database.transaction((transaction) =>
         transaction.run(`UPDATE messages SET content = ${TEXTS[database.dialect.engine](bytes)}`),
       );
-    const context = { database, mapping: DEFAULT_MAPPING, report: (): void => undefined };
+    const context = {
+      database,
+      mapping: DEFAULT_MAPPING,
+      report: (): void => undefined,
+      who: 'a benchmark',
+    };
     const { estimateSeconds, bytesToWrite } = await plan(context, {
       migrationsTable: MIGRATIONS_TABLE,
     });

@@ -59,6 +59,8 @@ export function schemaOf(engine: EngineName, mapping: LegacyMapping): Schema {
       userPresenceEntity(dialect),
       books.stateEntity(dialect),
       books.leaseEntity(dialect),
+      books.logEntity(dialect),
+      books.cutoverUserEntity(dialect),
       books.queueEntity(dialect),
       books.departedAccountEntity(dialect),
       books.placeEntity(dialect),

@@ -12,6 +12,7 @@ import { getJwtSecret } from './auth/jwt-secret.js';
 import { fallingBack } from './changeover/falling-back.js';
 import { ChangeoverKeeper } from './changeover/keeper.js';
 import { setUpIfEmpty } from './changeover/setup.js';
+import { CutoverSides, type OldOrNew } from './changeover/cutover-sides.js';
 import { checkServes, keepsLastSeen, servedSidesAt, StagedSides } from './changeover/sides.js';
 import { checkShape, hasTable } from './changeover/shape.js';
 import { hasReached, readState, type Stage } from './changeover/stage.js';
@@ -29,6 +30,7 @@ import { LegacyWritesService } from './legacy/legacy-writes.service.js';
 import { LegacyService } from './legacy/legacy.service.js';
 import { serveOldRealtime } from './legacy/old-realtime.js';
 import { OldSignals } from './legacy/old-signals.js';
+import type { LegacySql } from './legacy/legacy-sql.js';
 import { newSideSql } from './legacy/new-side.js';
 import { oldSideSql } from './legacy/old-side.js';
 import { PresenceService } from './presence/presence.service.js';
@@ -73,6 +75,7 @@ export async function startServer(
     const bus = busOf(config, warn);
     const wakeUps = bus === null ? null : new WakeUps(bus.topic('wake'));
     const hub = new EventHub(database, warn, () => wakeUps?.tell());
+    const answered = { old: 0, new: 0 };
     const app = await NestFactory.create<NestFastifyApplication>(
       AppModule.with({
         database,
@@ -83,7 +86,7 @@ export async function startServer(
         defaultCountry: config.defaultCountry,
         isRateLimited: config.isRateLimited,
         hasSecureCookies: config.production,
-        legacy: await chooseSide(config, database, stage),
+        legacy: await chooseSide(config, database, stage, answered),
         sides,
         hub,
         bus,
@@ -126,6 +129,7 @@ export async function startServer(
     app.get(Metrics).watch({
       hub,
       roster: presences.roster,
+      answered,
       readPulse: () => pulseOf(database),
       connections: () => ({ graphql: door.connections, socketio: oldDoor.connections }),
     });
@@ -187,7 +191,7 @@ async function keep(
 ): Promise<{ database: Database; stop: () => Promise<void> }> {
   const database = await openDatabase(location, schema, { zone: legacyZone });
   const keeper = new ChangeoverKeeper(
-    { database, mapping, diskReserve, report: () => undefined },
+    { database, mapping, diskReserve, report: () => undefined, who: 'the server' },
     (message) => {
       logger.warn(message);
     },
@@ -216,27 +220,44 @@ async function listen(app: NestFastifyApplication, { port, host }: Config): Prom
   }
 }
 
-/** The old queries on the side that the setting names, where that side can answer. */
+/**
+ * The old queries, on the side that the cutover or the setting names.
+ * @param answered counts them by side
+ */
 async function chooseSide(
   { legacyReads, mapping }: Config,
   database: Database,
   stage: Stage,
+  answered: Record<OldOrNew, number>,
 ): Promise<LegacyService> {
   const { dialect } = database;
+  const on =
+    (sides: Readonly<Record<OldOrNew, LegacySql>>) =>
+    (side: OldOrNew): LegacySql => {
+      answered[side] += 1;
+      return sides[side];
+    };
   if (stage === 'CONTRACTED') {
     const hasMessages = await hasTable(database, mapping.messages.table);
-    return new LegacyService(database, newSideSql(dialect, mapping, hasMessages));
+    const only = newSideSql(dialect, mapping, hasMessages);
+    const use = on({ old: only, new: only });
+    return new LegacyService(database, () => use('new'));
   }
   await checkShape(database, mapping);
-  const old = oldSideSql(dialect, mapping);
-  if (legacyReads === 'old') return new LegacyService(database, old);
+  const sides = { old: oldSideSql(dialect, mapping), new: newSideSql(dialect, mapping, true) };
+  const use = on(sides);
+  if (legacyReads === 'old') return new LegacyService(database, () => use('old'));
+  const whole = fallingBack(database, { from: sides.new, to: sides.old });
+  if (legacyReads === 'cutover') {
+    const cutover = new CutoverSides(database);
+    return new LegacyService(whole, async (userId) => use(await cutover.sideFor(userId)));
+  }
   if (!hasReached(stage, 'VERIFIED'))
     throw new SegueError(
       'WRONG_STAGE',
-      `LEGACY_READS is "new" and the stage is ${stage}: the new side answers once it is VERIFIED. Run 'segue migrate', or set LEGACY_READS=old.`,
+      `LEGACY_READS is "new" and the stage is ${stage}: the new side answers once it is VERIFIED. Run 'segue migrate', or leave LEGACY_READS out, and have 'segue cutover' say who is answered by which side.`,
     );
-  const sql = newSideSql(dialect, mapping, true);
-  return new LegacyService(fallingBack(database, { from: sql, to: old }), sql);
+  return new LegacyService(whole, () => use('new'));
 }
 
 function adviceAt(stage: Stage): string {

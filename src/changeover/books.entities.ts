@@ -49,9 +49,34 @@ export function stateEntity({ types }: Dialect): EntitySchema {
       // How far the rolling compare has come, and how many rows it found that had passed capture by.
       comparedThrough: { name: 'compared_through', type: types.id, nullable: true },
       bypassed: count,
+      // Of the people who ask by the old API, how many percent are answered from the new side.
+      cutoverPercent: { name: 'cutover_percent', type: types.small, default: 0 },
       changedAt: { name: 'changed_at', type: types.instant },
     },
     checks: [{ name: 'changeover_state_one_row', expression: '"id" = 1' }],
+  });
+}
+
+/** What operators had the changeover do, and when. */
+export function logEntity({ types }: Dialect): EntitySchema {
+  return new EntitySchema({
+    name: 'ChangeoverLogEntry',
+    tableName: 'changeover_log',
+    columns: {
+      id: generatedKey(types),
+      at: { type: types.instant },
+      who: { type: 'text' },
+      did: { type: 'text' },
+    },
+  });
+}
+
+/** People who are answered from the new side, whatever the percentage. */
+export function cutoverUserEntity({ types }: Dialect): EntitySchema {
+  return new EntitySchema({
+    name: 'CutoverUser',
+    tableName: 'cutover_users',
+    columns: { userId: { name: 'user_id', type: types.id, primary: true } },
   });
 }
 

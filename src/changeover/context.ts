@@ -7,6 +7,8 @@ export interface ChangeoverContext {
   readonly database: Database;
   readonly mapping: LegacyMapping;
   readonly report: Report;
+  /** Who has it done, for the changeover's log: a person's id, or user and machine of a command line. */
+  readonly who: string;
   /** Bytes that a copy leaves free on the database's disk; 0, or none: it does not look. */
   readonly diskReserve?: number;
 }

@@ -5,14 +5,16 @@ import { SegueError } from '../errors/segue-error.js';
 import { type Bounds, oldRows } from '../legacy/old-rows.js';
 import { dropCapture, isCaptureOn, takeCaptureOff } from './capture.js';
 import type { ChangeoverContext } from './context.js';
+import { endCutover } from './cutover.js';
 import { Lease } from './lease.js';
+import { noteAction } from './log.js';
 import { addedColumnsOf, type ColumnName, findLeftColumns, hasColumn, hasTable } from './shape.js';
 import { type ChangeoverState, changeStage, hasReached, readState, STAGES } from './stage.js';
 import { checkNothingFires, emptyUserColumns, isUnlinking, unlink } from './unlink.js';
 import { checkOldSideIsWhole, checkUnchangedSince, type Proof } from './whole-old-side.js';
 
 /** Where a rollback can lead. */
-const ROLLBACK_TARGETS = ['LEGACY', 'EXPANDED', 'BACKFILLED'] as const;
+const ROLLBACK_TARGETS = ['LEGACY', 'EXPANDED', 'BACKFILLED', 'VERIFIED'] as const;
 
 export type RollbackTarget = (typeof ROLLBACK_TARGETS)[number];
 
@@ -63,7 +65,7 @@ const COPIED = [
 /**
  * Takes the changeover back to an earlier stage.
  *
- * To BACKFILLED only the stage changes: the new side is not read any more. To EXPANDED or LEGACY everything copied
+ * To BACKFILLED or VERIFIED only the stage changes: old clients are not answered from the new side any more. To EXPANDED or LEGACY everything copied
  * is taken away, and `messages.conversation_id` is emptied; first of all it is proved that the old table holds
  * every message that the new side has. At LEGACY our tables stay, empty, and so do our columns, unless `purge`.
  *
@@ -130,7 +132,7 @@ class Rollback {
   async run(): Promise<RollbackResult> {
     const { to, purge = false } = this.options;
     const { stage } = this.state;
-    if (to === 'BACKFILLED') return this.onlyTheStage(to);
+    if (to === 'BACKFILLED' || to === 'VERIFIED') return this.onlyTheStage(to);
 
     const proof = await checkOldSideIsWhole(this.context, this.lease, this.state.migrated);
     const taken = stage === 'LEGACY' ? NOTHING : await this.takeCopiesAway(to, proof);
@@ -155,9 +157,11 @@ class Rollback {
 
   private async onlyTheStage(to: RollbackTarget): Promise<RollbackResult> {
     const { database } = this.context;
-    await this.lease.fenced(database, (transaction) =>
-      changeStage(transaction, database.dialect.now, this.state.stage, to),
-    );
+    await this.lease.fenced(database, async (transaction) => {
+      await changeStage(transaction, database.dialect.now, this.state.stage, to);
+      await endCutover(transaction);
+      await this.note(transaction);
+    });
     return {
       from: this.state.stage,
       stage: to,
@@ -166,6 +170,13 @@ class Rollback {
       purged: false,
       columnsLeft: await this.columnsLeft(),
     };
+  }
+
+  private note(transaction: Queryable): Promise<void> {
+    return noteAction(transaction, this.context.database.dialect.now, {
+      who: this.context.who,
+      did: `rollback: ${this.state.stage} to ${this.options.to}`,
+    });
   }
 
   private async columnsLeft(): Promise<string[]> {
@@ -190,6 +201,8 @@ class Rollback {
     return database.restructure(async (transaction) => {
       await this.lease.renew(transaction);
       await changeStage(transaction, dialect.now, this.state.stage, hasLinks ? 'LEGACY' : to);
+      await endCutover(transaction);
+      await this.note(transaction);
       for (const statement of dialect.lockTables([...COPIED, 'user_presence']))
         await transaction.run(statement);
       await checkUnchangedSince(transaction, proof);
@@ -263,7 +276,7 @@ function checkWay(
     throw new SegueError('WRONG_STAGE', `The stage is ${stage}: ${why} Nothing was changed.`);
   };
   if (stage === 'CONTRACTED') refuse('there is no old side any more, and no way back.');
-  if (isUnlinking(state) && to !== 'BACKFILLED') return;
+  if (isUnlinking(state) && !hasReached(to, 'BACKFILLED')) return;
   // Ended before the triggers were off: they would go on filling a queue that nobody empties.
   if (stage === 'LEGACY' && to === 'LEGACY' && hasBooks && isCaptured) return;
   if (stage === to) {

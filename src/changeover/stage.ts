@@ -50,6 +50,8 @@ export interface ChangeoverState {
   readonly comparedThrough: string | null;
   /** Rows that the rolling compare found to have passed capture by. */
   readonly bypassed: number;
+  /** Of the people who ask by the old API, how many percent are answered from the new side. */
+  readonly cutoverPercent: number;
 }
 
 /** What a database looks like that nobody has expanded. */
@@ -75,6 +77,7 @@ const UNTOUCHED: ChangeoverState = {
   lockHoldMs: null,
   comparedThrough: null,
   bypassed: 0,
+  cutoverPercent: 0,
 };
 
 /** Reads where the changeover stands; a database without our books stands at LEGACY. */
@@ -105,7 +108,7 @@ export async function getState(queryable: Queryable): Promise<ChangeoverState> {
        CAST(done_above AS text) AS "doneAbove", has_threads AS "hasThreads", rows_to_copy AS "rowsToCopy",
        migrated, quarantined, applied, rows_per_second AS "rowsPerSecond", started_at AS "startedAt",
        paused AS "isPaused", rate_limit AS "rateLimit", throttled_by AS "throttledBy", lock_hold AS "lockHoldMs",
-       CAST(compared_through AS text) AS "comparedThrough", bypassed
+       CAST(compared_through AS text) AS "comparedThrough", bypassed, cutover_percent AS "cutoverPercent"
      FROM changeover_state WHERE id = 1`),
   );
   if (row === undefined)
@@ -135,6 +138,7 @@ export async function getState(queryable: Queryable): Promise<ChangeoverState> {
     lockHoldMs: row.lockHoldMs === null ? null : Number(row.lockHoldMs) / 1_000,
     comparedThrough: textOrNull(row.comparedThrough),
     bypassed: Number(row.bypassed),
+    cutoverPercent: Number(row.cutoverPercent),
   };
 }
 

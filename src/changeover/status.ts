@@ -25,6 +25,9 @@ export interface Status extends Readonly<typeof NOT_YET> {
   readonly lockWaitMs: number | null;
   /** Age of the oldest pending change, in ms; null: nothing is pending. */
   readonly oldSideLagMs: number | null;
+  /** Of the people who ask by the old API, how many percent are answered from the new side; and how many beside by name. */
+  readonly cutoverPercent: number;
+  readonly cutoverUsers: number;
   readonly verifiedAt: string | null;
   readonly mismatches: number | null;
   /** What the operator said that he would restore; null: nothing, or not expanded yet. */
@@ -32,10 +35,9 @@ export interface Status extends Readonly<typeof NOT_YET> {
   readonly certificate: string | null;
 }
 
-/** What no verb of this version changes: nothing is mirrored, cut over or shadowed. */
+/** What no verb of this version changes: nothing is shadowed. */
 const NOT_YET = {
   pendingMirrors: 0,
-  cutoverPercent: 0,
   shadowCompared: 0,
   shadowMismatches: 0,
 };
@@ -83,6 +85,8 @@ export async function status(
     lockWaitMs: rowsPerSecond > 0 ? state.lockHoldMs : null,
     oldSideLagMs: expanded ? await lagOf(database) : null,
     etaSeconds: rowsPerSecond > 0 ? Math.ceil(left / rowsPerSecond) : null,
+    cutoverPercent: state.cutoverPercent,
+    cutoverUsers: await count('cutover_users'),
     verifiedAt: certificate?.verifiedAt ?? null,
     mismatches: certificate?.mismatches ?? null,
     backup: expanded ? state.backup : null,

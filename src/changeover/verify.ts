@@ -66,7 +66,7 @@ export interface VerifyOptions {
 
 /**
  * Compares every row of both sides, counts them, and writes down what it found. With no difference the stage becomes
- * VERIFIED; with one, a database that was VERIFIED falls back to BACKFILLED. Rows in quarantine that were mended are
+ * VERIFIED; with one, a database that was VERIFIED falls back to BACKFILLED. From CUTTING_OVER on the stage stays. Rows in quarantine that were mended are
  * taken up first, and so is what the old app wrote, where nobody else does that.
  *
  * The old app may write meanwhile. A row whose entry is in the queue, in the snapshot in which it was compared, is no
@@ -75,7 +75,7 @@ export interface VerifyOptions {
  * mismatches, legacy = migrated + quarantined, to the row. Without the triggers nobody would know of such
  * rows: they are put on first where they are missing, and have to be there at the end.
  *
- * The rule of the repair: up to VERIFIED the old table is the truth. What the new side has of a row that differs is taken
+ * The rule of the repair: for as long as it lives the old table is the truth of all that its columns can say. What the new side has of a row that differs is taken
  * away and made anew from the old row by the rules for rows (`settle.ts`), each in one transaction with its line in
  * `changeover_repairs`; a copy of a row that is gone, and a message that stands for none, are only taken away. Then participants are made to follow from the
  * messages. Nothing of the old table changes but our link.
@@ -142,7 +142,9 @@ export async function verify(
     if (isVoided) await voidCertificates(transaction, database.dialect.now, voiding.why);
     const { stage: before } = await getState(transaction);
     const verified = result.mismatches === 0 ? 'VERIFIED' : 'BACKFILLED';
-    if (before !== verified) await changeStage(transaction, database.dialect.now, before, verified);
+    // Who is on the new side already stays there: that is the operator's to say.
+    if (before !== verified && !hasReached(before, 'CUTTING_OVER'))
+      await changeStage(transaction, database.dialect.now, before, verified);
     const certificate = await findCertificate(transaction, database.dialect);
     return {
       ...result,
@@ -155,7 +157,7 @@ export async function verify(
 
 /** Whether there are copies, and the old table is the truth of them. */
 function isComparable(stage: Stage): boolean {
-  return hasReached(stage, 'BACKFILLED') && !hasReached(stage, 'CUTTING_OVER');
+  return hasReached(stage, 'BACKFILLED') && stage !== 'CONTRACTED';
 }
 
 function withConversations(result: Comparison, odd: readonly OddConversation[]): Comparison {

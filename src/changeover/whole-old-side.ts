@@ -54,10 +54,11 @@ const MADE_HERE: readonly [rows: string, count: string][] = [
  * @throws SegueError WOULD_LOSE_ROWS naming what stands on the new side only, with counts; LEASE_LOST.
  */
 export async function checkOldSideIsWhole(
-  { database, mapping, report }: ChangeoverContext,
+  context: ChangeoverContext,
   lease: Lease,
   expected: number,
 ): Promise<Proof> {
+  const { database, mapping, report } = context;
   const rows = oldRows(database.dialect, mapping);
   const m = rows.of('m');
   const rangeEnd = `SELECT CAST(id AS text) AS range_end FROM enhanced_messages
@@ -65,7 +66,7 @@ export async function checkOldSideIsWhole(
   const count = `SELECT count(*) AS copies, count(e.legacy_message_id) AS mirrored, count(${m.id}) AS held
     FROM enhanced_messages e LEFT JOIN ${rows.table} m ON ${m.id} = e.legacy_message_id
     WHERE ${inRange('e.id')} AND e.removed_at IS NULL`;
-  const applier = new Applier({ database, mapping, report });
+  const applier = new Applier(context);
   const meter = new Meter('proof', expected, report);
   let [messages, neverOld, oldGone] = [0, 0, 0];
   for (let from: string | null = LOWEST_ID; from !== null;) {

@@ -2,6 +2,7 @@ import type { BackfillResult } from '../changeover/backfill.js';
 import type { Inspection } from '../changeover/inspect.js';
 import type { Stage } from '../changeover/stage.js';
 import type { QuarantinedRow, Replay } from '../changeover/quarantine.js';
+import type { CutoverResult } from '../changeover/cutover.js';
 import type { RollbackResult } from '../changeover/rollback.js';
 import type { Status } from '../changeover/status.js';
 import type { Verification } from '../changeover/verify.js';
@@ -87,6 +88,9 @@ export function status(now: Status): string {
     ...(now.rowsPerSecond > 0
       ? [`rate         ${count(now.rowsPerSecond)}/s, ${now.etaSeconds} s left`]
       : []),
+    ...(now.cutoverPercent > 0 || now.cutoverUsers > 0
+      ? [`cutover      ${onNewSide(now.cutoverPercent, now.cutoverUsers)}`]
+      : []),
     ...(now.backup === null ? [] : [`backup       ${now.backup}`]),
     ...(now.paused ? ["paused       the copy rests until 'segue resume'"] : []),
     ...(now.throttledBy === null ? [] : [`throttled by ${throttle(now.throttledBy)}`]),
@@ -111,7 +115,7 @@ export function rollback(result: RollbackResult): string {
   const { from, columnsLeft } = result;
   const head =
     from === result.stage ? stage(result) : `The stage is ${result.stage}; it was ${from}.`;
-  if (result.stage === 'BACKFILLED')
+  if (result.stage === 'BACKFILLED' || result.stage === 'VERIFIED')
     return lines(head, "Old clients are answered from the old table. Next: 'segue verify'.");
   return lines(
     head,
@@ -122,6 +126,18 @@ export function rollback(result: RollbackResult): string {
       ? [`Our columns stay in the old tables, empty: ${columnsLeft.join(', ')}.`]
       : []),
   );
+}
+
+export function cutover({ stage: now, percent, users, ignored }: CutoverResult): string {
+  return lines(
+    `The stage is ${now}. ${onNewSide(percent, users)}`,
+    ...ignored.map((obstacle) => `Ignored: ${obstacle}.`),
+  );
+}
+
+function onNewSide(percent: number, users: number): string {
+  const named = users === 0 ? '' : `, and ${count(users)} by name`;
+  return `Old clients on the new side: ${percent} % of all people${named}.`;
 }
 
 const BAR_WIDTH = 40;

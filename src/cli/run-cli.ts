@@ -1,7 +1,9 @@
 import { once } from 'node:events';
+import { hostname } from 'node:os';
 import { Command, CommanderError, Option } from 'commander';
 import { backfill } from '../changeover/backfill.js';
 import type { ChangeoverContext } from '../changeover/context.js';
+import { type CutoverWish, parsePercent, setCutover } from '../changeover/cutover.js';
 import { expand, type ExpandOptions } from '../changeover/expand.js';
 import { inspect } from '../changeover/inspect.js';
 import { plan, type Plan } from '../changeover/plan.js';
@@ -16,6 +18,8 @@ import { explainDatabaseError } from '../database/database-errors.js';
 import { openDatabase } from '../database/open-database.js';
 import { messageOf, SegueError } from '../errors/segue-error.js';
 import { schemaOf } from '../schema.js';
+import { PhoneNumbers } from '../users/phone-numbers.js';
+import { UsersService } from '../users/users.service.js';
 import { VERSION } from '../version.js';
 import * as print from './print.js';
 import { plan as printPlan } from './print-plan.js';
@@ -30,6 +34,13 @@ interface TableFlags {
 
 interface ExpandFlags extends TableFlags {
   readonly backup?: string | false;
+}
+
+interface CutoverFlags {
+  readonly percent?: string;
+  readonly user?: string;
+  readonly off?: true;
+  readonly force?: true;
 }
 
 interface RollbackFlags {
@@ -157,8 +168,23 @@ function program(json: boolean): Command {
         else output(json, await status(context.database, context.mapping), print.status);
       }),
     );
+  verb('cutover', 'say who of the old clients is answered from the new side')
+    .option('--percent <n>', 'so many percent of all people, the same ones each time; 0: nobody')
+    .option('--user <who>', 'one more person, by his id, phone number or username')
+    .option('--off', 'with --user: no more than the percentage says')
+    .option('--force', 'without a verification that stands; says what it ignores')
+    .action((flags: CutoverFlags) =>
+      withContext(json, {}, async (context) => {
+        const wish = await cutoverWish(context, flags);
+        output(
+          json,
+          await setCutover(context, wish, { force: flags.force === true }),
+          print.cutover,
+        );
+      }),
+    );
   verb('rollback', 'go back to an earlier stage; what was copied is taken away again')
-    .option('--to <stage>', 'LEGACY, EXPANDED or BACKFILLED', 'LEGACY')
+    .option('--to <stage>', 'LEGACY, EXPANDED, BACKFILLED or VERIFIED', 'LEGACY')
     .option('--purge', 'drop our tables too, and on PostgreSQL our columns in the old ones')
     .option('--drop-columns', 'on SQLite, drop the columns too: writes two tables anew, locked')
     .action(({ to, purge, dropColumns }: RollbackFlags) =>
@@ -232,11 +258,13 @@ async function withContext(
     await work({
       database,
       mapping: config.mapping,
+      who: whoRuns(),
       diskReserve: config.diskReserve,
       report: (progress) => {
         bar.show(progress);
       },
       migrationsTable: schema.migrationsTable,
+      defaultCountry: config.defaultCountry,
     });
   } finally {
     bar.stop();
@@ -244,8 +272,15 @@ async function withContext(
   }
 }
 
+/** A user without an entry among the machine's has no name there. */
+function whoRuns(): string {
+  const user = process.env.SUDO_USER ?? process.env.USER ?? process.env.LOGNAME ?? 'somebody';
+  return `${user}@${hostname()}`;
+}
+
 interface CliContext extends ChangeoverContext {
   readonly migrationsTable: string;
+  readonly defaultCountry: Config['defaultCountry'];
 }
 
 /** Says where the changeover stands when the operator's wish is noted. */
@@ -279,6 +314,21 @@ function expandOptions(
     migrationsTable,
     withoutColumns: withoutColumns === true,
   };
+}
+
+/** `--percent N`, or `--user WHO` and perhaps `--off`. */
+async function cutoverWish(
+  { database, mapping, defaultCountry }: CliContext,
+  { percent, user, off }: CutoverFlags,
+): Promise<CutoverWish> {
+  if ((percent === undefined) === (user === undefined) || (off === true && user === undefined))
+    throw new SegueError(
+      'BAD_USER_INPUT',
+      'Say --percent N, or --user WHO, with --off to take that back. Nobody was moved.',
+    );
+  if (user === undefined) return { percent: parsePercent(percent ?? '') };
+  const people = new UsersService(database, mapping, new PhoneNumbers(defaultCountry));
+  return { userId: (await people.get(user)).id, isOn: off !== true };
 }
 
 /** Page by page: a quarantine can be as long as the old table. */

@@ -10,13 +10,14 @@ export type DatabaseLocation =
   | { readonly engine: 'postgres'; readonly url: string; readonly shown: string };
 
 /** Which side answers the old API's queries. */
-export type LegacySide = 'old' | 'new';
+/** Which side answers old queries: whichever the cutover says, or one of them for everybody. */
+export type LegacyReads = 'cutover' | 'old' | 'new';
 
 /** All settings, read once from the environment; a wrong value stops the program before it does anything. */
 export interface Config {
   readonly database: DatabaseLocation;
   readonly mapping: LegacyMapping;
-  readonly legacyReads: LegacySide;
+  readonly legacyReads: LegacyReads;
   /** The zone of times in the old tables. */
   readonly legacyZone: Zone;
   readonly jwtSecret: string | undefined;
@@ -56,7 +57,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   return {
     database: parseDatabaseUrl(env.DATABASE_URL ?? 'sqlite:data/segue.sqlite'),
     mapping: DEFAULT_MAPPING,
-    legacyReads: oneOf('LEGACY_READS', env.LEGACY_READS, ['old', 'new'], 'old'),
+    legacyReads: oneOf('LEGACY_READS', env.LEGACY_READS, ['cutover', 'old', 'new'], 'cutover'),
     legacyZone: parseTimezone(env.LEGACY_TIMEZONE),
     jwtSecret: secret('JWT_SECRET', env.JWT_SECRET, SECRET_BYTES),
     // Old apps signed with what they had: any length is taken here, or their sessions would end.

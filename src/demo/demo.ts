@@ -38,6 +38,7 @@ async function demo(): Promise<void> {
     database,
     mapping: config.mapping,
     report: bar.show.bind(bar),
+    who: 'the demonstration',
   };
   say('Moving it into conversations: expand, backfill, verify …');
   await expand(context, { backup: null, migrationsTable: schema.migrationsTable });

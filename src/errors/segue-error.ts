@@ -32,7 +32,7 @@ export const ERROR_CODES = {
   LEASE_LOST: 'This process lost its lease to another one and stopped.',
   LOCK_TIMEOUT: 'A table, or a database file, stayed locked by others for too long.',
   NOT_VERIFIED:
-    'The comparison of both sides found differences, or changes of the old app that wait and that nobody applies.',
+    'The comparison of both sides found differences, or changes of the old app that wait and that nobody applies; or none stands by which people could be moved.',
   WOULD_LOSE_ROWS: 'A step back was refused, because rows would be lost by it.',
 } as const;
 

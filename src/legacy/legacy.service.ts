@@ -11,12 +11,13 @@ const MOST_ROWS = 1_000;
 const LEAST_INT = -(2 ** 31);
 const MOST_INT = 2 ** 31 - 1;
 
-/** Answers the old API's queries, from whichever side its statements read. */
+/** Answers the old API's queries, each person's from the side that his statements read. */
 @Injectable()
 export class LegacyService {
   constructor(
     private readonly database: Database,
-    private readonly sql: LegacySql,
+    /** By the person's id, as the database names him. */
+    private readonly sqlFor: (userId: string) => LegacySql | Promise<LegacySql>,
   ) {}
 
   /** The newest `limit` rows between two people after skipping the newest `offset`, oldest first. */
@@ -28,7 +29,12 @@ export class LegacyService {
     offset: number | null,
   ): Promise<LegacyMessage[]> {
     checkSelf(viewer, userId);
-    return this.page(this.sql.messages, { me: viewer.id, peer: String(peerId) }, limit, offset);
+    return this.page(
+      (await this.sqlFor(viewer.id)).messages,
+      { me: viewer.id, peer: String(peerId) },
+      limit,
+      offset,
+    );
   }
 
   /** As `messages`, of a group; nothing for those who never wrote in it. */
@@ -39,7 +45,7 @@ export class LegacyService {
     offset: number | null,
   ): Promise<LegacyMessage[]> {
     return this.page(
-      this.sql.groupMessages,
+      (await this.sqlFor(viewer.id)).groupMessages,
       { me: viewer.id, group: String(groupId) },
       limit,
       offset,
@@ -48,19 +54,25 @@ export class LegacyService {
 
   /** The row, for its sender, its recipient or a writer of its group; null for others, as if it were not there. */
   async message(viewer: Account, id: number): Promise<LegacyMessage | null> {
-    const [row] = await this.database.reader.all<LegacyRow>(this.sql.message, {
-      me: viewer.id,
-      id: String(id),
-    });
+    const [row] = await this.database.reader.all<LegacyRow>(
+      (await this.sqlFor(viewer.id)).message,
+      {
+        me: viewer.id,
+        id: String(id),
+      },
+    );
     return row === undefined ? null : present(row);
   }
 
   /** A row that has just come, where the person may see it and it is not his own; one that the old API cannot say is left out. */
   async findNew(viewer: Account, id: string): Promise<LegacyMessage | null> {
-    const [row] = await this.database.reader.all<LegacyRow>(this.sql.message, {
-      me: viewer.id,
-      id,
-    });
+    const [row] = await this.database.reader.all<LegacyRow>(
+      (await this.sqlFor(viewer.id)).message,
+      {
+        me: viewer.id,
+        id,
+      },
+    );
     if (row === undefined || row.sender_id === viewer.id) return null;
     try {
       return present(row);
@@ -74,17 +86,23 @@ export class LegacyService {
   /** The newest row of each thread, newest first. */
   async recentMessages(viewer: Account, userId: number): Promise<LegacyMessage[]> {
     checkSelf(viewer, userId);
-    const rows = await this.database.reader.all<LegacyRow>(this.sql.recentMessages, {
-      me: viewer.id,
-    });
+    const rows = await this.database.reader.all<LegacyRow>(
+      (await this.sqlFor(viewer.id)).recentMessages,
+      {
+        me: viewer.id,
+      },
+    );
     return rows.map(present);
   }
 
   async unreadCount(viewer: Account, userId: number): Promise<number> {
     checkSelf(viewer, userId);
-    const [row] = await this.database.reader.all<{ count: number | string }>(this.sql.unreadCount, {
-      me: viewer.id,
-    });
+    const [row] = await this.database.reader.all<{ count: number | string }>(
+      (await this.sqlFor(viewer.id)).unreadCount,
+      {
+        me: viewer.id,
+      },
+    );
     return Number(row?.count ?? 0);
   }
 

@@ -10,6 +10,8 @@ export interface MetricsParts {
   readonly roster: Roster;
   /** The changeover as it stands, read for each answer. */
   readonly readPulse: () => ReturnType<typeof pulseOf>;
+  /** How many old queries each side has answered. */
+  readonly answered: Readonly<Record<string, number>>;
   /** Open connections by door. */
   readonly connections: () => Readonly<Record<string, number>>;
 }
@@ -46,7 +48,7 @@ export class Metrics {
   }
 
   /** Adds what is asked of a running server when somebody reads the metrics. */
-  watch({ hub, roster, readPulse, connections }: MetricsParts): void {
+  watch({ hub, roster, readPulse, answered, connections }: MetricsParts): void {
     const registers = [this.registry];
     // Of the process, which there is one of: not where resolvers are only put together.
     collectDefaultMetrics({ register: this.registry });
@@ -74,6 +76,16 @@ export class Metrics {
       collect() {
         this.reset();
         this.inc(hub.delivered);
+      },
+    });
+    new Counter({
+      name: 'segue_old_queries_total',
+      help: 'Queries of the old API by the side that they were answered from.',
+      labelNames: ['side'],
+      registers,
+      collect() {
+        this.reset();
+        for (const [side, count] of Object.entries(answered)) this.inc({ side }, count);
       },
     });
     new Gauge({

@@ -163,7 +163,7 @@ async function obey(given: Orders): Promise<void> {
   const database = await openDatabase(location, schema, { switchToWal });
   orders = given;
   await STEPS[given.step](
-    { database, mapping: DEFAULT_MAPPING, report: () => undefined },
+    { database, mapping: DEFAULT_MAPPING, report: () => undefined, who: 'a drill' },
     schema.migrationsTable,
   );
   orders = undefined;

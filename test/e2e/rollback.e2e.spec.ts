@@ -26,7 +26,7 @@ describe.each(ENGINES)('the way back at the command line on %s', (engine) => {
     expect(await refusal()).toMatch(/^WRONG_STAGE: The stage is LEGACY/);
     await json('migrate', '--no-backup');
     expect(await refusal('--to', 'NOWHERE')).toBe(
-      'BAD_USER_INPUT: --to is "NOWHERE": it takes LEGACY, EXPANDED, BACKFILLED.\n',
+      'BAD_USER_INPUT: --to is "NOWHERE": it takes LEGACY, EXPANDED, BACKFILLED, VERIFIED.\n',
     );
     expect(await refusal('--drop-columns')).toMatch(/^BAD_USER_INPUT: --drop-columns goes with/);
 

@@ -112,8 +112,7 @@ export async function appOn(
       defaultCountry: undefined,
       isRateLimited: false,
       hasSecureCookies: false,
-      legacy: new LegacyService(
-        database,
+      legacy: new LegacyService(database, () =>
         side === 'old'
           ? oldSideSql(database.dialect, DEFAULT_MAPPING)
           : newSideSql(database.dialect, DEFAULT_MAPPING, true),

@@ -30,7 +30,7 @@ export async function legacyDatabase(
 
 /** What the changeover's verbs work with, silently. */
 export function contextOf(database: Database): ChangeoverContext {
-  return { database, mapping: DEFAULT_MAPPING, report: () => undefined };
+  return { database, mapping: DEFAULT_MAPPING, report: () => undefined, who: 'a test' };
 }
 
 export const EXPAND = { backup: null, migrationsTable: 'segue_migrations' };

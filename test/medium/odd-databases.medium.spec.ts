@@ -34,7 +34,7 @@ async function answers(database: Database): Promise<{ old: unknown[]; new: unkno
     ['old', oldSideSql(database.dialect, DEFAULT_MAPPING)],
     ['new', newSideSql(database.dialect, DEFAULT_MAPPING, true)],
   ] as const) {
-    const service = new LegacyService(database, sql);
+    const service = new LegacyService(database, () => sql);
     for (let me = 1; me <= 12; me += 1) {
       const viewer = { id: String(me), phone: '' };
       sides[name].push(await service.recentMessages(viewer, me));
@@ -228,7 +228,9 @@ describe('odd old databases on SQLite', () => {
     expect(sides.new).toEqual(sides.old);
     expect(JSON.stringify(sides.old).length).toBeGreaterThan(2_000);
     for (const sql of [oldSideSql, newSideSql]) {
-      const service = new LegacyService(database, sql(database.dialect, DEFAULT_MAPPING, true));
+      const service = new LegacyService(database, () =>
+        sql(database.dialect, DEFAULT_MAPPING, true),
+      );
       expect(await service.groupMessages({ id: '4', phone: '' }, 901, 50, 0)).toEqual([]);
     }
   });

@@ -37,8 +37,8 @@ describe.each(ENGINES)('the old queries on %s', (engine) => {
     );
     const { mismatches, quarantinedMessages } = await migrate(database);
     expect({ mismatches, quarantinedMessages }).toEqual({ mismatches: 0, quarantinedMessages: 1 });
-    old = new LegacyService(database, oldSideSql(database.dialect, DEFAULT_MAPPING));
-    copied = new LegacyService(database, newSideSql(database.dialect, DEFAULT_MAPPING, true));
+    old = new LegacyService(database, () => oldSideSql(database.dialect, DEFAULT_MAPPING));
+    copied = new LegacyService(database, () => newSideSql(database.dialect, DEFAULT_MAPPING, true));
     const ids = async (sql: string): Promise<number[]> =>
       (await database.reader.all<{ id: number | string }>(sql)).map(({ id }) => Number(id));
     people = await ids('SELECT id FROM users ORDER BY id');
@@ -158,7 +158,7 @@ describe.each(ENGINES)('old rows that do not fit the old API, on %s', (engine) =
     );
     expect(await migrate(database)).toMatchObject({ legacyMessages: 2, mismatches: 0 });
     for (const sql of [oldSideSql, newSideSql]) {
-      const side = new LegacyService(database, sql(database.dialect, DEFAULT_MAPPING, true));
+      const side = new LegacyService(database, () => sql(database.dialect, DEFAULT_MAPPING, true));
       const me = { id: '1', phone: '' };
       await expect(side.messages(me, 1, 2, 50, 0)).rejects.toMatchObject({
         code: 'LEGACY_ID_OUT_OF_RANGE',

@@ -99,7 +99,9 @@ describe.each(ENGINES)('the quarantine on %s', (engine) => {
     for (const me of [1, 2, 3]) {
       const answers = await Promise.all(
         [oldSideSql, newSideSql].map(async (sql) => {
-          const side = new LegacyService(database, sql(database.dialect, DEFAULT_MAPPING, true));
+          const side = new LegacyService(database, () =>
+            sql(database.dialect, DEFAULT_MAPPING, true),
+          );
           const viewer = { id: String(me), phone: '' };
           return [
             await side.groupMessages(viewer, 4711, 50, 0),

@@ -71,7 +71,7 @@ async function count(database: Database, what: string): Promise<number> {
 function serverOnNewSide(database: Database): () => Promise<unknown> {
   const from = newSideSql(database.dialect, DEFAULT_MAPPING, true);
   const to = oldSideSql(database.dialect, DEFAULT_MAPPING);
-  return answersOf(new LegacyService(fallingBack(database, { from, to }), from));
+  return answersOf(new LegacyService(fallingBack(database, { from, to }), () => from));
 }
 
 function answersOf(service: LegacyService): () => Promise<unknown> {
@@ -149,7 +149,7 @@ describe.each(ENGINES)('rollback on %s', (engine) => {
     it('leaves a database that is like an untouched one, and can be moved again', async () => {
       const { database } = await odd(engine);
       const old = answersOf(
-        new LegacyService(database, oldSideSql(database.dialect, DEFAULT_MAPPING)),
+        new LegacyService(database, () => oldSideSql(database.dialect, DEFAULT_MAPPING)),
       );
       const before = await old();
       const side = await oldSideOf(database);
@@ -324,7 +324,7 @@ describe.each(ENGINES)('rollback on %s', (engine) => {
     const { database } = await legacyDatabase(engine, { messages: 60, seed: 3 });
     const before = await oldSideOf(database);
     const old = answersOf(
-      new LegacyService(database, oldSideSql(database.dialect, DEFAULT_MAPPING)),
+      new LegacyService(database, () => oldSideSql(database.dialect, DEFAULT_MAPPING)),
     );
     const expected = await old();
     const server = serverOnNewSide(database);

@@ -71,8 +71,10 @@ describe.each(ENGINES)('expand without columns on %s', (engine) => {
       legacyMessages: 601,
       migratedMessages: 601,
     });
-    const old = new LegacyService(database, oldSideSql(database.dialect, DEFAULT_MAPPING));
-    const copied = new LegacyService(database, newSideSql(database.dialect, DEFAULT_MAPPING, true));
+    const old = new LegacyService(database, () => oldSideSql(database.dialect, DEFAULT_MAPPING));
+    const copied = new LegacyService(database, () =>
+      newSideSql(database.dialect, DEFAULT_MAPPING, true),
+    );
     const viewer = { id: '1', phone: '' };
     const [answer, wanted] = [copied, old].map((side) => side.recentMessages(viewer, 1));
     expect(await answer).toEqual(await wanted);

@@ -5,7 +5,7 @@ describe('the configuration', () => {
   it('has a default for everything', () => {
     expect(readConfig({})).toMatchObject({
       database: { engine: 'sqlite', shown: 'sqlite:data/segue.sqlite' },
-      legacyReads: 'old',
+      legacyReads: 'cutover',
       host: '127.0.0.1',
       port: 3000,
       production: false,

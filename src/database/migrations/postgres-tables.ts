@@ -30,6 +30,8 @@ export const postgresTables: OwnTables = {
     'user_presence',
     'changeover_state',
     'changeover_lease',
+    'changeover_log',
+    'cutover_users',
     'changeover_queue',
     'departed_accounts',
     'changeover_places',
@@ -101,11 +103,15 @@ export const postgresTables: OwnTables = {
       "has_threads" boolean NOT NULL DEFAULT false, "rows_to_copy" bigint NOT NULL DEFAULT 0,
       "migrated" bigint NOT NULL DEFAULT 0, "quarantined" bigint NOT NULL DEFAULT 0, "rows_per_second" bigint NOT NULL DEFAULT 0, "applied" bigint NOT NULL DEFAULT 0, "started_at" bigint, "voided_at" bigint, "voided_by" text,
       "paused" boolean NOT NULL DEFAULT false, "rate_limit" bigint, "throttled_by" text, "lock_hold" bigint,
-      "compared_through" bigint, "bypassed" bigint NOT NULL DEFAULT 0,
+      "compared_through" bigint, "bypassed" bigint NOT NULL DEFAULT 0, "cutover_percent" smallint NOT NULL DEFAULT 0,
       "changed_at" bigint NOT NULL, CONSTRAINT "changeover_state_one_row" CHECK ("id" = 1))`,
     `INSERT INTO "changeover_state" ("id", "stage", "changed_at") VALUES (1, 'LEGACY', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)`,
 
     `CREATE TABLE "changeover_lease" ("name" text PRIMARY KEY NOT NULL, "holder" text NOT NULL, "expires_at" bigint NOT NULL)`,
+
+    `CREATE TABLE "changeover_log" ("id" bigserial PRIMARY KEY NOT NULL, "at" bigint NOT NULL, "who" text NOT NULL, "did" text NOT NULL)`,
+
+    `CREATE TABLE "cutover_users" ("user_id" bigint PRIMARY KEY NOT NULL)`,
 
     `CREATE TABLE "changeover_queue" ("id" uuid PRIMARY KEY NOT NULL DEFAULT gen_random_uuid(), "source" text NOT NULL,
       "legacy_id" bigint, "queued_at" bigint NOT NULL, "phone" text)`,

@@ -17,6 +17,8 @@ export const sqliteTables: OwnTables = {
     'user_presence',
     'changeover_state',
     'changeover_lease',
+    'changeover_log',
+    'cutover_users',
     'changeover_queue',
     'departed_accounts',
     'changeover_places',
@@ -89,11 +91,15 @@ export const sqliteTables: OwnTables = {
       "has_threads" boolean NOT NULL DEFAULT 0, "rows_to_copy" integer NOT NULL DEFAULT 0,
       "migrated" integer NOT NULL DEFAULT 0, "quarantined" integer NOT NULL DEFAULT 0, "rows_per_second" integer NOT NULL DEFAULT 0, "applied" integer NOT NULL DEFAULT 0, "started_at" integer, "voided_at" integer, "voided_by" text,
       "paused" boolean NOT NULL DEFAULT 0, "rate_limit" integer, "throttled_by" text, "lock_hold" integer,
-      "compared_through" integer, "bypassed" integer NOT NULL DEFAULT 0,
+      "compared_through" integer, "bypassed" integer NOT NULL DEFAULT 0, "cutover_percent" integer NOT NULL DEFAULT 0,
       "changed_at" integer NOT NULL, CONSTRAINT "changeover_state_one_row" CHECK ("id" = 1))`,
     `INSERT INTO "changeover_state" ("id", "stage", "changed_at") VALUES (1, 'LEGACY', unixepoch() * 1000000)`,
 
     `CREATE TABLE "changeover_lease" ("name" text PRIMARY KEY NOT NULL, "holder" text NOT NULL, "expires_at" integer NOT NULL)`,
+
+    `CREATE TABLE "changeover_log" ("id" integer PRIMARY KEY AUTOINCREMENT NOT NULL, "at" integer NOT NULL, "who" text NOT NULL, "did" text NOT NULL)`,
+
+    `CREATE TABLE "cutover_users" ("user_id" integer PRIMARY KEY NOT NULL)`,
 
     `CREATE TABLE "changeover_queue" ("id" integer PRIMARY KEY AUTOINCREMENT NOT NULL, "source" text NOT NULL,
       "legacy_id" integer, "queued_at" integer NOT NULL, "phone" text)`,

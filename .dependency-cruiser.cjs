@@ -26,6 +26,13 @@ module.exports = {
     only('chat-does-not-know-the-doors', CHAT, [GROUND, CHAT]),
     only('legacy-does-not-know-the-changeover', LEGACY, [GROUND, CHAT, LEGACY]),
     only('changeover-knows-legacy-and-below', CHANGEOVER, [GROUND, CHAT, LEGACY, CHANGEOVER]),
+    only('operators-know-no-other-door', '^src/operators/', [
+      GROUND,
+      CHAT,
+      LEGACY,
+      CHANGEOVER,
+      '^src/operators/',
+    ]),
     only('web-knows-no-other-door-but-the-changeover', '^src/web/', [
       GROUND,
       CHAT,

@@ -24,6 +24,11 @@ import { LegacyService } from './legacy/legacy.service.js';
 import { OldSignals } from './legacy/old-signals.js';
 import { ConversationMessagesResolver, MessagesResolver } from './messages/messages.resolver.js';
 import type { ServedSides, Sides } from './messages/old-side.js';
+import type { ChangeoverContext } from './changeover/context.js';
+import { ChangeoverResolver } from './operators/changeover.resolver.js';
+import { ChangeoverService } from './operators/changeover.service.js';
+import { OperatorGuard } from './operators/operator.guard.js';
+import { Operators } from './operators/operators.js';
 import { LastSeenPrivacy } from './presence/last-seen-privacy.js';
 import { PresenceStore } from './presence/presence-store.js';
 import { PresenceResolver } from './presence/presence.resolver.js';
@@ -60,6 +65,7 @@ export const RESOLVERS = [
   MessageRemovedResolver,
   ReceiptUpdatedResolver,
   LegacyResolver,
+  ChangeoverResolver,
 ] as const;
 
 export interface AppParts extends AuthParts {
@@ -74,6 +80,9 @@ export interface AppParts extends AuthParts {
   /** Throws NOT_EXPANDED while new clients are not served. */
   readonly checkServed: () => Promise<void>;
   readonly hasOpenGroups: boolean;
+  /** What operators have done: with the database that they look at. */
+  readonly changeover: Omit<ChangeoverContext, 'who'>;
+  readonly migrationsTable: string;
   /** Whether the old table of accounts takes who was there when. */
   readonly keepsLastSeen: () => Promise<boolean>;
 }
@@ -88,6 +97,8 @@ export class AppModule {
     servedSides,
     checkServed,
     keepsLastSeen,
+    changeover,
+    migrationsTable,
     ...parts
   }: AppParts): DynamicModule {
     const { database, mapping, hasOpenGroups } = parts;
@@ -107,6 +118,7 @@ export class AppModule {
       keepsLastSeen,
       sides,
     });
+    const operators = new Operators(database, mapping);
     const privacy = new LastSeenPrivacy(
       database,
       mapping,
@@ -178,6 +190,12 @@ export class AppModule {
           useFactory: (users: UserLookup) =>
             new PresenceService(attended, users, privacy, hub, bus?.topic('presence')),
         },
+        { provide: Operators, useValue: operators },
+        {
+          provide: ChangeoverService,
+          useValue: new ChangeoverService(changeover, migrationsTable, operators),
+        },
+        OperatorGuard,
         { provide: Metrics, useValue: metrics },
         { provide: HealthService, useValue: new HealthService(database) },
       ],

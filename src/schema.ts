@@ -21,6 +21,7 @@ import {
   enhancedMessageEntity,
   legacyRawValuesEntity,
 } from './messages/enhanced-message.entities.js';
+import { operatorEntity } from './operators/operator.entity.js';
 import { userPresenceEntity } from './presence/user-presence.entity.js';
 import { messageStatusEntity, receiptMirrorEntity } from './receipts/message-status.entity.js';
 import { devicesTable, settingsTable, usersTable } from './users/user.tables.js';
@@ -68,6 +69,7 @@ export function schemaOf(engine: EngineName, mapping: LegacyMapping): Schema {
       books.certificateEntity(dialect),
       books.mismatchEntity(dialect),
       books.repairEntity(dialect),
+      operatorEntity(dialect),
       signInPhoneEntity(dialect),
       signInCodeEntity(dialect),
       signInSessionEntity(dialect),

@@ -96,6 +96,13 @@ export async function startServer(
         },
         hasOpenGroups: config.hasOpenGroups,
         keepsLastSeen: () => keepsLastSeen(database, config.mapping),
+        changeover: {
+          database,
+          mapping: config.mapping,
+          diskReserve: config.diskReserve,
+          report: () => undefined,
+        },
+        migrationsTable: schema.migrationsTable,
       }),
       new FastifyAdapter({ bodyLimit: BODY_LIMIT, frameworkErrors: answerFrameworkError }),
       {

@@ -76,7 +76,10 @@ export function cutoverUserEntity({ types }: Dialect): EntitySchema {
   return new EntitySchema({
     name: 'CutoverUser',
     tableName: 'cutover_users',
-    columns: { userId: { name: 'user_id', type: types.id, primary: true } },
+    columns: {
+      userId: { name: 'user_id', type: types.id, primary: true },
+      since: { type: types.instant },
+    },
   });
 }
 

@@ -74,7 +74,7 @@ export async function setCutover(
     const did =
       'percent' in wish
         ? await setPercent(transaction, wish.percent, before)
-        : await setUser(transaction, wish);
+        : await setUser(transaction, wish, dialect.now);
     const [on] = await transaction.all<{ percent: number | string; users: number | string }>(
       'SELECT cutover_percent AS percent, (SELECT count(*) FROM cutover_users) AS users FROM changeover_state WHERE id = 1',
     );
@@ -148,10 +148,11 @@ async function setPercent(
 async function setUser(
   transaction: Queryable,
   { userId, isOn }: { userId: string; isOn: boolean },
+  now: string,
 ): Promise<string> {
   await transaction.run(
     isOn
-      ? 'INSERT INTO cutover_users (user_id) VALUES (CAST(:userId AS bigint)) ON CONFLICT DO NOTHING'
+      ? `INSERT INTO cutover_users (user_id, since) VALUES (CAST(:userId AS bigint), ${now}) ON CONFLICT DO NOTHING`
       : 'DELETE FROM cutover_users WHERE user_id = CAST(:userId AS bigint)',
     { userId },
   );

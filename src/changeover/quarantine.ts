@@ -52,6 +52,23 @@ export async function* listQuarantine(database: Database): AsyncGenerator<Quaran
 }
 
 /**
+ * A page of them, behind an id.
+ * @param question.reason only those with this reason; null: with any
+ */
+export async function readQuarantine(
+  database: Database,
+  { after, reason, size }: { after: string | null; reason: string | null; size: number },
+): Promise<QuarantinedRow[]> {
+  if ((await readState(database)).stage === 'LEGACY') return [];
+  return database.reader.all<QuarantinedRow>(
+    `SELECT CAST(q.legacy_id AS text) AS "legacyId", q.reason, q.detail FROM changeover_quarantine q
+     WHERE (CAST(:after AS bigint) IS NULL OR q.legacy_id > CAST(:after AS bigint)) AND (CAST(:reason AS text) IS NULL OR q.reason = CAST(:reason AS text))
+     ORDER BY q.legacy_id LIMIT :size`,
+    { after, reason, size },
+  );
+}
+
+/**
  * As `listQuarantine`, with the old rows themselves, so that somebody can see what to mend. Ids, times and bytes leave
  * the database as text or hex: nothing is rounded on the way.
  * @throws SegueError WRONG_STAGE before expand.

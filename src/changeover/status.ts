@@ -14,6 +14,8 @@ export interface Status extends Readonly<typeof NOT_YET> {
   readonly paused: boolean;
   /** What the old app wrote and nobody applied yet. */
   readonly pendingChanges: number;
+  /** Receipts that are not written on all of their old rows yet. */
+  readonly pendingMirrors: number;
   readonly rowsPerSecond: number;
   readonly etaSeconds: number | null;
   /** What the copy rests longer for; null: nothing. */
@@ -37,7 +39,6 @@ export interface Status extends Readonly<typeof NOT_YET> {
 
 /** What no verb of this version changes: nothing is shadowed. */
 const NOT_YET = {
-  pendingMirrors: 0,
   shadowCompared: 0,
   shadowMismatches: 0,
 };
@@ -80,6 +81,7 @@ export async function status(
     quarantinedMessages: hasBooks ? state.quarantined : await count('changeover_quarantine'),
     paused: state.isPaused,
     pendingChanges: await count('changeover_queue'),
+    pendingMirrors: await count('receipt_mirrors'),
     rowsPerSecond,
     throttledBy: hasRunner ? state.throttledBy : null,
     lockWaitMs: rowsPerSecond > 0 ? state.lockHoldMs : null,

@@ -140,6 +140,16 @@ function onNewSide(percent: number, users: number): string {
   return `Old clients on the new side: ${percent} % of all people${named}.`;
 }
 
+export function operator({
+  userId,
+  isOperator,
+}: {
+  readonly userId: string;
+  readonly isOperator: boolean;
+}): string {
+  return `User ${userId} is ${isOperator ? 'an operator now' : 'no operator any more'}.`;
+}
+
 const BAR_WIDTH = 40;
 
 /** How far it is, drawn; full only when nothing is left. */

@@ -17,6 +17,7 @@ import type { Database } from '../database/database.js';
 import { explainDatabaseError } from '../database/database-errors.js';
 import { openDatabase } from '../database/open-database.js';
 import { messageOf, SegueError } from '../errors/segue-error.js';
+import { Operators } from '../operators/operators.js';
 import { schemaOf } from '../schema.js';
 import { PhoneNumbers } from '../users/phone-numbers.js';
 import { UsersService } from '../users/users.service.js';
@@ -215,6 +216,35 @@ function program(json: boolean): Command {
         output(json, await replayQuarantine(context), print.replay);
       }),
     );
+  const operator = root
+    .command('operator')
+    .description('who may see the changeover and lead it, by the API');
+  const named = (usage: string, description: string): Command =>
+    operator
+      .command(usage)
+      .argument('<who>', "a user's id, phone number or username")
+      .description(description)
+      .addOption(new Option('--json', 'print one JSON object, for machines'));
+  named('grant', 'make somebody an operator, for as long as he keeps his phone number').action(
+    (who: string) =>
+      withContext(json, {}, async (context) => {
+        const account = await peopleOf(context).get(who);
+        await new Operators(context.database, context.mapping).grant(account, context.who);
+        output(json, { userId: account.id, isOperator: true }, print.operator);
+      }),
+  );
+  named('revoke', 'take that back, at once').action((who: string) =>
+    withContext(json, {}, async (context) => {
+      const { id } = await peopleOf(context).get(who);
+      const was = await new Operators(context.database, context.mapping).revoke(
+        { id },
+        context.who,
+      );
+      if (!was)
+        throw new SegueError('NOT_FOUND', `User ${id} is no operator. Nothing was changed.`);
+      output(json, { userId: id, isOperator: false }, print.operator);
+    }),
+  );
   root
     .command('token')
     .argument('<who>', "a user's id, phone number or username")
@@ -318,7 +348,7 @@ function expandOptions(
 
 /** `--percent N`, or `--user WHO` and perhaps `--off`. */
 async function cutoverWish(
-  { database, mapping, defaultCountry }: CliContext,
+  context: CliContext,
   { percent, user, off }: CutoverFlags,
 ): Promise<CutoverWish> {
   if ((percent === undefined) === (user === undefined) || (off === true && user === undefined))
@@ -327,8 +357,11 @@ async function cutoverWish(
       'Say --percent N, or --user WHO, with --off to take that back. Nobody was moved.',
     );
   if (user === undefined) return { percent: parsePercent(percent ?? '') };
-  const people = new UsersService(database, mapping, new PhoneNumbers(defaultCountry));
-  return { userId: (await people.get(user)).id, isOn: off !== true };
+  return { userId: (await peopleOf(context).get(user)).id, isOn: off !== true };
+}
+
+function peopleOf({ database, mapping, defaultCountry }: CliContext): UsersService {
+  return new UsersService(database, mapping, new PhoneNumbers(defaultCountry));
 }
 
 /** Page by page: a quarantine can be as long as the old table. */

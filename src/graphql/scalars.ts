@@ -17,6 +17,25 @@ function readDate(value: unknown): Date {
   return date;
 }
 
+function checkSafeInt(value: unknown): number {
+  if (typeof value !== 'number' || !Number.isSafeInteger(value))
+    throw new GraphQLError(
+      `${String(value)} is no SafeInt: it takes whole numbers up to 2^53 - 1`,
+      {
+        extensions: { code: 'BAD_USER_INPUT' },
+      },
+    );
+  return value;
+}
+
+export const SafeInt = new GraphQLScalarType<number, number>({
+  name: 'SafeInt',
+  description: 'A whole number that a JavaScript number holds exactly: up to 2^53 - 1.',
+  serialize: checkSafeInt,
+  parseValue: checkSafeInt,
+  parseLiteral: (node) => checkSafeInt(node.kind === Kind.INT ? Number(node.value) : null),
+});
+
 export const DateTime = new GraphQLScalarType<Date, string>({
   name: 'DateTime',
   description: 'RFC 3339, UTC, millisecond precision, e.g. 2026-01-02T03:04:05.678Z',

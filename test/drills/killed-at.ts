@@ -119,34 +119,67 @@ function dieIf(number: number, when: Orders['when']): void {
 
 type Callback = (this: unknown, ...results: unknown[]) => void;
 
-// Not `exec`: TypeORM and we have no use for it. A statement of theirs always has a callback.
-for (const method of ['run', 'all'] as const) {
-  const original = Reflect.get(sqlite3.Database.prototype, method) as (
-    ...args: unknown[]
-  ) => unknown;
-  const watched = function (this: object, sql: string, ...rest: unknown[]): unknown {
-    const number = sent(this, sql);
-    const callback = rest.pop() as Callback;
-    const result = original.call(
-      this,
-      sql,
-      ...rest,
-      function (this: unknown, ...results: unknown[]) {
-        dieIf(number, 'done');
-        callback.apply(this, results);
-      },
-    );
+/** The connection of each statement that is kept compiled, which runs without it. */
+const connectionOf = new WeakMap<sqlite3.Statement, object>();
+
+const prepare = Reflect.get(sqlite3.Database.prototype, 'prepare') as (
+  ...args: unknown[]
+) => sqlite3.Statement;
+Object.defineProperty(sqlite3.Database.prototype, 'prepare', {
+  value: function (this: object, ...args: unknown[]): sqlite3.Statement {
+    const statement = prepare.apply(this, args);
+    connectionOf.set(statement, this);
+    return statement;
+  },
+});
+
+/** Whose statement a call runs; null: it is counted elsewhere. */
+type Place = { readonly connection: object; readonly sql: string } | null;
+
+/** Not `exec`: TypeORM and we have no use for it. A statement of theirs always has a callback. */
+function watch(
+  prototype: object,
+  method: 'run' | 'all',
+  placeOf: (self: object, args: unknown[]) => Place,
+): void {
+  const original = Reflect.get(prototype, method) as (...args: unknown[]) => unknown;
+  const watched = function (this: object, ...args: unknown[]): unknown {
+    const place = placeOf(this, args);
+    if (place === null) return original.apply(this, args);
+    const number = sent(place.connection, place.sql);
+    const callback = args.pop() as Callback;
+    const result = original.call(this, ...args, function (this: unknown, ...results: unknown[]) {
+      dieIf(number, 'done');
+      callback.apply(this, results);
+    });
     dieIf(number, 'sent');
     return result;
   };
-  Object.defineProperty(sqlite3.Database.prototype, method, { value: watched });
+  Object.defineProperty(prototype, method, { value: watched });
+}
+
+for (const method of ['run', 'all'] as const) {
+  watch(sqlite3.Database.prototype, method, (connection, [sql]) => ({
+    connection,
+    sql: String(sql),
+  }));
+  watch(sqlite3.Statement.prototype, method, (self) => {
+    const statement = self as sqlite3.Statement & { readonly sql: string };
+    const connection = connectionOf.get(statement);
+    // One that a connection has made for itself was counted there.
+    return connection === undefined ? null : { connection, sql: statement.sql };
+  });
 }
 
 const query = Reflect.get(pg.Client.prototype, 'query') as (...args: unknown[]) => Promise<unknown>;
 Object.defineProperty(pg.Client.prototype, 'query', {
-  value: async function (this: object, sql: string, ...rest: unknown[]): Promise<unknown> {
-    const number = sent(this, sql);
-    const answer = query.call(this, sql, ...rest);
+  value: async function (
+    this: object,
+    statement: string | { readonly text: string },
+    ...rest: unknown[]
+  ): Promise<unknown> {
+    const number = sent(this, typeof statement === 'string' ? statement : statement.text);
+    const answer = query.call(this, statement, ...rest);
     dieIf(number, 'sent');
     try {
       return await answer;

@@ -106,5 +106,20 @@ describe.each(ENGINES)('the cutover at the command line, on %s', (engine) => {
     });
     expect(await json('status')).toMatchObject({ stage: 'VERIFIED', cutoverPercent: 0 });
     await untilOnNewSide([]);
+
+    // By the API, for whom the command line names.
+    const [url = ''] = urls;
+    const changeover = (): ReturnType<typeof ask> =>
+      ask(url, tokens[0] ?? '', 'mutation { setCutover(percent: 7) { stage cutoverPercent } }');
+    expect((await changeover()).errors).toMatchObject([{ extensions: { code: 'FORBIDDEN' } }]);
+    expect(await json('operator', 'grant', '1')).toEqual({ userId: '1', isOperator: true });
+    expect(await changeover()).toMatchObject({
+      data: { setCutover: { stage: 'CUTTING_OVER', cutoverPercent: 7 } },
+    });
+    expect(await json('operator', 'revoke', '1')).toEqual({ userId: '1', isOperator: false });
+    expect((await changeover()).errors).toMatchObject([{ extensions: { code: 'FORBIDDEN' } }]);
+    expect((await segue(environment, 'operator', 'revoke', '1')).stderr).toMatch(
+      /^NOT_FOUND: User 1 is no operator/,
+    );
   });
 });

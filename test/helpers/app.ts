@@ -126,6 +126,8 @@ export async function appOn(
       },
       hasOpenGroups,
       keepsLastSeen: () => keepsLastSeen(books, DEFAULT_MAPPING),
+      changeover: { database: books, mapping: DEFAULT_MAPPING, report: () => undefined },
+      migrationsTable: 'segue_migrations',
     }),
     new FastifyAdapter(),
     { logger: false, abortOnError: false },

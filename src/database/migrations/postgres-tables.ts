@@ -32,6 +32,7 @@ export const postgresTables: OwnTables = {
     'changeover_lease',
     'changeover_log',
     'cutover_users',
+    'operators',
     'changeover_queue',
     'departed_accounts',
     'changeover_places',
@@ -111,7 +112,9 @@ export const postgresTables: OwnTables = {
 
     `CREATE TABLE "changeover_log" ("id" bigserial PRIMARY KEY NOT NULL, "at" bigint NOT NULL, "who" text NOT NULL, "did" text NOT NULL)`,
 
-    `CREATE TABLE "cutover_users" ("user_id" bigint PRIMARY KEY NOT NULL)`,
+    `CREATE TABLE "cutover_users" ("user_id" bigint PRIMARY KEY NOT NULL, "since" bigint NOT NULL)`,
+
+    `CREATE TABLE "operators" ("user_id" bigint PRIMARY KEY NOT NULL, "phone" text NOT NULL, "granted_at" bigint NOT NULL, "granted_by" text NOT NULL)`,
 
     `CREATE TABLE "changeover_queue" ("id" uuid PRIMARY KEY NOT NULL DEFAULT gen_random_uuid(), "source" text NOT NULL,
       "legacy_id" bigint, "queued_at" bigint NOT NULL, "phone" text)`,

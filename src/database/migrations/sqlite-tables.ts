@@ -19,6 +19,7 @@ export const sqliteTables: OwnTables = {
     'changeover_lease',
     'changeover_log',
     'cutover_users',
+    'operators',
     'changeover_queue',
     'departed_accounts',
     'changeover_places',
@@ -99,7 +100,9 @@ export const sqliteTables: OwnTables = {
 
     `CREATE TABLE "changeover_log" ("id" integer PRIMARY KEY AUTOINCREMENT NOT NULL, "at" integer NOT NULL, "who" text NOT NULL, "did" text NOT NULL)`,
 
-    `CREATE TABLE "cutover_users" ("user_id" integer PRIMARY KEY NOT NULL)`,
+    `CREATE TABLE "cutover_users" ("user_id" integer PRIMARY KEY NOT NULL, "since" integer NOT NULL)`,
+
+    `CREATE TABLE "operators" ("user_id" integer PRIMARY KEY NOT NULL, "phone" text NOT NULL, "granted_at" integer NOT NULL, "granted_by" text NOT NULL)`,
 
     `CREATE TABLE "changeover_queue" ("id" integer PRIMARY KEY AUTOINCREMENT NOT NULL, "source" text NOT NULL,
       "legacy_id" integer, "queued_at" integer NOT NULL, "phone" text)`,

@@ -16,6 +16,9 @@ import type { OldSide, Sides } from './old-side.js';
 /** How far the times of a group's messages go ahead of the clock, in microseconds, where nothing but themselves pushes them. */
 const MOMENT = 1_000n;
 
+/** The most rows that are settled on the way, so that nobody waits long: more than a group has messages. */
+const MOST_GONE = 200;
+
 /** A message to be written, of a person that is signed in. */
 export interface MessageDraft {
   readonly senderId: string;
@@ -74,7 +77,8 @@ export class MessageWriter {
     this.facts = {
       gone: dialect.givesNumbersAgain
         ? dialect.jsonOf(
-            `SELECT ${text('e.legacy_message_id', 'id')} FROM enhanced_messages e WHERE e.legacy_message_id > coalesce((${newest}), 0)`,
+            `SELECT ${text('e.legacy_message_id', 'id')} FROM enhanced_messages e
+               WHERE e.legacy_message_id > coalesce((${newest}), 0) AND e.legacy_message_id <= coalesce((${newest}), 0) + ${MOST_GONE}`,
             ['id'],
           )
         : `'[]'`,

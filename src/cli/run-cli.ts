@@ -405,8 +405,8 @@ function conclude(json: boolean, verification: Verification): void {
   if (verification.mismatches > 0)
     throw new SegueError(
       'NOT_VERIFIED',
-      `${verification.mismatches} rows differ between the sides; the old side is as it was, and goes on answering. ` +
-        `The table changeover_mismatches lists the first ones; 'segue verify --repair' makes them anew from the old table, but for those of kind 'pending' or 'capture': run verify again, when who holds the lease has applied what waits.`,
+      `${verification.mismatches} rows differ between the sides; the old side is as it was. ` +
+        `The table changeover_mismatches lists the first ones; 'segue verify --repair' makes them anew from the old table, but for those of kind 'pending' or 'capture': run verify again, when who holds the lease has applied what waits. Whoever was cut over reads the side that differs: 'segue cutover --percent 0' takes them back at once.`,
     );
 }
 

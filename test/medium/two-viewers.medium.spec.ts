@@ -92,13 +92,10 @@ describe.each(ENGINES)('what two viewers are told at once, on %s', (engine) => {
   };
 
   /** One of each kind of event. */
-  let typing: NodeJS.Timeout | undefined;
-  let lastSaid: Promise<unknown> | undefined;
+  let stopTyping = (): Promise<unknown> => Promise.resolve();
 
-  afterEach(async () => {
-    clearInterval(typing);
-    await lastSaid;
-  });
+  // Else it expires while the next one listens.
+  afterEach(() => stopTyping());
 
   async function change(): Promise<void> {
     const group = (name: string): Promise<string> =>
@@ -124,13 +121,22 @@ describe.each(ENGINES)('what two viewers are told at once, on %s', (engine) => {
       `DELETE FROM messages WHERE id = ${removed.replace('msg_', '')}`,
     );
     await applyQueued(contextOf(database));
-    const type = (): Promise<unknown> =>
-      app.get(CY, `mutation { setTyping(conversationId: "${kept}", typing: true) { __typename } }`);
-    await type();
+    const type = (isTyping: boolean): Promise<unknown> =>
+      app.get(
+        CY,
+        `mutation { setTyping(conversationId: "${kept}", typing: ${isTyping}) { __typename } }`,
+      );
+    let said = type(true);
+    await said;
     // Said again, as a client does: a slow machine compares what it has told after more than 6 s.
-    typing = setInterval(() => {
-      lastSaid = type();
+    const typing = setInterval(() => {
+      said = type(true);
     }, 1_000);
+    stopTyping = async () => {
+      clearInterval(typing);
+      await said;
+      return type(false);
+    };
     await app.get(CY, 'mutation { setPresence(status: BUSY) { status } }');
   }
 

@@ -64,6 +64,7 @@ export function schemaOf(engine: EngineName, mapping: LegacyMapping): Schema {
       books.cutoverUserEntity(dialect),
       books.queueEntity(dialect),
       books.departedAccountEntity(dialect),
+      books.knownAccountEntity(dialect),
       books.placeEntity(dialect),
       books.quarantineEntity(dialect),
       books.certificateEntity(dialect),

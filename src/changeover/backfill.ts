@@ -14,6 +14,7 @@ import { Lease } from './lease.js';
 import { hasPending } from './pending-rows.js';
 import { Pace, type Wishes } from './pace.js';
 import { Meter } from './progress.js';
+import { Reconciliation } from './reconcile.js';
 import { Room } from './room.js';
 import { type ChangeoverState, changeStage, getState, hasReached, readState } from './stage.js';
 import { Turns } from './turns.js';
@@ -35,6 +36,9 @@ export interface BackfillResult {
 
 /**
  * Copies every old row: first all conversations and participants, then the rows in batches, newest first.
+ *
+ * Where a rollback has laid the new side aside, that is compared with the old table instead (`reconcile.ts`), in the same
+ * batches, and what differs is settled.
  *
  * Each batch is one transaction with its rows, its quarantine, its links, its checkpoint and the fence of the lease,
  * so that a kill at any moment leaves whole batches, and the next run goes on below the last one. A batch has no more
@@ -72,6 +76,7 @@ class Backfill {
   private readonly pace: Pace;
   private readonly room: Room;
   private readonly turns: Turns;
+  private readonly reconciliation: Reconciliation;
   /** How long the last batch held its locks, in ms. */
   private heldMs = 0;
 
@@ -87,6 +92,7 @@ class Backfill {
     this.turns = new Turns(context.database.dialect.manners);
     this.applier = new Applier(context, this.turns);
     this.sql = copySql(context.database.dialect, context.mapping);
+    this.reconciliation = new Reconciliation(context);
   }
 
   async run(): Promise<BackfillResult> {
@@ -104,6 +110,11 @@ class Backfill {
       const state = await getState(transaction);
       if (hasReached(state.stage, 'BACKFILLING')) return state;
       const { dialect } = this.context.database;
+      if (state.keptSince !== null) {
+        await this.reconciliation.begin(transaction);
+        await changeStage(transaction, this.now, 'EXPANDED', 'BACKFILLING');
+        return getState(transaction);
+      }
       // All that was written so far is about to be read. Capture first, upper bound after.
       await new Departures(dialect, this.context.mapping).recordAll(transaction);
       await transaction.run('DELETE FROM changeover_queue');
@@ -365,6 +376,7 @@ class Backfill {
     const from = newest.low;
     const rows = Number(newest.count);
     const { doneAbove: upTo, startedAt: now, fillsLink } = state;
+    const isKept = state.keptSince !== null;
     const [before] = await transaction.all<Record<'copies' | 'quarantined', number | string>>(
       this.sql.settled,
       { from, upTo },
@@ -375,6 +387,7 @@ class Backfill {
       rows,
       now,
       fillsLink,
+      isKept,
       isTouched: Number(before?.copies) + Number(before?.quarantined) > 0,
     });
     await this.pace.lookForWaiters(transaction);
@@ -419,9 +432,13 @@ class Backfill {
 
   private async copyRange(
     transaction: Queryable,
-    { from, upTo, rows, now, fillsLink, isTouched }: CopyRange,
+    { from, upTo, rows, now, fillsLink, isKept, isTouched }: CopyRange,
     waitsForLocks: boolean,
   ): Promise<BackfillResult> {
+    if (isKept) {
+      if (fillsLink) await this.link(transaction, { from, upTo }, waitsForLocks);
+      return this.reconciliation.compare(transaction, { from, upTo, now, fillsLink });
+    }
     const sql = isTouched ? this.sql.touched : this.sql.untouched;
     const migrated = await transaction.run(sql.copy, { from, upTo, now });
     await transaction.run(sql.keepRaw, { from, upTo });
@@ -434,13 +451,20 @@ class Backfill {
         : await transaction.run(sql.quarantine, { from, upTo, now });
     if (!isCounted || migrated + quarantined !== rows)
       await this.checkAccounts(transaction, { from, upTo }, { rows, migrated, quarantined });
-    if (fillsLink) {
-      for (const statement of this.context.database.dialect.beforeLink)
-        await transaction.run(statement);
-      for (const statement of waitsForLocks ? [this.sql.link] : this.sql.linkUnlocked)
-        await transaction.run(statement, { from, upTo });
-    }
+    if (fillsLink) await this.link(transaction, { from, upTo }, waitsForLocks);
     return { migrated, quarantined };
+  }
+
+  /** Writes each copied row's conversation beside the old row. */
+  private async link(
+    transaction: Queryable,
+    range: { from: string; upTo: string },
+    waitsForLocks: boolean,
+  ): Promise<void> {
+    for (const statement of this.context.database.dialect.beforeLink)
+      await transaction.run(statement);
+    for (const statement of waitsForLocks ? [this.sql.link] : this.sql.linkUnlocked)
+      await transaction.run(statement, range);
   }
 
   private async finish(): Promise<BackfillResult> {
@@ -449,8 +473,9 @@ class Backfill {
     await this.mendConversations();
     return this.fenced(async (transaction) => {
       await transaction.run(
-        'UPDATE changeover_state SET rows_to_copy = migrated + quarantined, rows_per_second = 0, throttled_by = NULL, lock_hold = NULL WHERE id = 1',
+        'UPDATE changeover_state SET rows_to_copy = migrated + quarantined, rows_per_second = 0, throttled_by = NULL, lock_hold = NULL, kept_since = NULL WHERE id = 1',
       );
+      await transaction.run(this.context.database.dialect.empty('known_accounts'));
       await changeStage(transaction, this.now, 'BACKFILLING', 'BACKFILLED');
       return counts(await getState(transaction));
     });
@@ -495,6 +520,8 @@ interface CopyRange {
   readonly rows: number;
   readonly now: number | null;
   readonly fillsLink: boolean;
+  /** Whether the new side was laid aside, and is compared instead of copied. */
+  readonly isKept: boolean;
   /** Whether some of them were settled before, or are tombstones by now. */
   readonly isTouched: boolean;
 }

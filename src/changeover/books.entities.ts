@@ -51,6 +51,9 @@ export function stateEntity({ types }: Dialect): EntitySchema {
       bypassed: count,
       // Of the people who ask by the old API, how many percent are answered from the new side.
       cutoverPercent: { name: 'cutover_percent', type: types.small, default: 0 },
+      // When a rollback laid the new side aside, which has things that the old table has no column for. Null: it took the
+      // copies away, or there was none.
+      keptSince: { name: 'kept_since', type: types.instant, nullable: true },
       changedAt: { name: 'changed_at', type: types.instant },
     },
     checks: [{ name: 'changeover_state_one_row', expression: '"id" = 1' }],
@@ -131,6 +134,21 @@ export function departedAccountEntity({ types }: Dialect): EntitySchema {
       userId: { name: 'user_id', type: types.id, primary: true },
       phone: { type: 'text', nullable: true },
       departedAt: { name: 'departed_at', type: types.instant },
+    },
+  });
+}
+
+/**
+ * Whose the accounts were when a rollback laid the new side aside and capture went off: who has an id with another number
+ * when it goes forward again is somebody else. Empty at all other times.
+ */
+export function knownAccountEntity({ types }: Dialect): EntitySchema {
+  return new EntitySchema({
+    name: 'KnownAccount',
+    tableName: 'known_accounts',
+    columns: {
+      userId: { name: 'user_id', type: types.id, primary: true },
+      phone: { type: 'text', nullable: true },
     },
   });
 }

@@ -105,12 +105,23 @@ export async function isCaptureOn(
 /**
  * Takes all of them off, and then what they left in the queue. On PostgreSQL no lock is waited for longer than 50 ms at
  * a time.
+ * @param keeps entries that stay in the queue: who has left, for a new side that is laid aside; its rows are compared anew
  */
-export async function takeCaptureOff(database: Database, mapping: LegacyMapping): Promise<void> {
+export async function takeCaptureOff(
+  database: Database,
+  mapping: LegacyMapping,
+  keeps: 'nothing' | 'departures' = 'nothing',
+): Promise<void> {
   if (await isCaptureOn(database, mapping))
     for (const table of capturedTables(mapping))
       await database.restructure((transaction) => dropOn(transaction, database.dialect, table));
-  await database.transaction((transaction) => transaction.run('DELETE FROM changeover_queue'));
+  await database.transaction((transaction) =>
+    transaction.run(
+      keeps === 'nothing'
+        ? 'DELETE FROM changeover_queue'
+        : `DELETE FROM changeover_queue WHERE source <> '${SOURCES.departures}'`,
+    ),
+  );
 }
 
 /** The same in the transaction that drops the queue: without it each write of the old app would fail. */

@@ -9,9 +9,25 @@ import { endCutover } from './cutover.js';
 import { Lease } from './lease.js';
 import { noteAction } from './log.js';
 import { addedColumnsOf, type ColumnName, findLeftColumns, hasColumn, hasTable } from './shape.js';
-import { type ChangeoverState, changeStage, hasReached, readState, STAGES } from './stage.js';
+import {
+  type ChangeoverState,
+  changeStage,
+  getState,
+  hasReached,
+  readState,
+  STAGES,
+} from './stage.js';
 import { checkNothingFires, emptyUserColumns, isUnlinking, unlink } from './unlink.js';
-import { checkOldSideIsWhole, checkUnchangedSince, type Proof } from './whole-old-side.js';
+import { exportKept } from './export-kept.js';
+import { LaidAside } from './laid-aside.js';
+import {
+  checkOldSideIsWhole,
+  checkSentSince,
+  checkUnchangedSince,
+  findMadeHere,
+  listMadeHere,
+  type MadeHere,
+} from './whole-old-side.js';
 
 /** Where a rollback can lead. */
 const ROLLBACK_TARGETS = ['LEGACY', 'EXPANDED', 'BACKFILLED', 'VERIFIED'] as const;
@@ -22,12 +38,14 @@ export interface RollbackOptions {
   readonly to: RollbackTarget;
   /** Drop all that expand added; on SQLite but for the columns. With `to: 'LEGACY'` only. */
   readonly purge?: boolean | undefined;
+  /** With `purge`, a file that is not there yet: takes along what has no old form, before it is dropped. */
+  readonly exportTo?: string | undefined;
   /** With `purge`, drop the columns on SQLite too, which writes the old tables anew under a lock. */
   readonly dropColumns?: boolean | undefined;
   readonly migrationsTable: string;
 }
 
-/** What a rollback took away; counts are of this run. */
+/** What a rollback took away, and what it left; counts are of this run. */
 export interface RollbackResult {
   readonly from: ChangeoverState['stage'];
   readonly stage: RollbackTarget;
@@ -38,6 +56,11 @@ export interface RollbackResult {
   readonly quarantined: number;
   /** Old rows whose conversation_id was emptied, one by one; where the column was dropped, none. */
   readonly links: number;
+  /**
+   * What has no old form, where there is any: the new side is laid aside then with all that is in it, and the way forward
+   * brings it back. With a purge: what stands in the file.
+   */
+  readonly kept: readonly MadeHere[];
   /** Whether our tables are gone. */
   readonly purged: boolean;
   /** Those of our columns that stay in the old tables, as `table.column`; empty at EXPANDED and LEGACY. */
@@ -45,7 +68,8 @@ export interface RollbackResult {
 }
 
 /**
- * All that the copy writes, and what is known about it. It was made from the old table, and can be again. Sign-in
+ * All that the copy writes, and what is known about it. It was made from the old table, and can be again, unless people
+ * made something there (`findMadeHere`). Sign-in
  * sessions (`sign_in_…`) were not: they outlive a rollback, and go with a purge, which drops all of our tables.
  */
 const COPIED = [
@@ -65,9 +89,11 @@ const COPIED = [
 /**
  * Takes the changeover back to an earlier stage.
  *
- * To BACKFILLED or VERIFIED only the stage changes: old clients are not answered from the new side any more. To EXPANDED or LEGACY everything copied
- * is taken away, and `messages.conversation_id` is emptied; first of all it is proved that the old table holds
- * every message that the new side has. At LEGACY our tables stay, empty, and so do our columns, unless `purge`.
+ * To BACKFILLED or VERIFIED only the stage changes: old clients are not answered from the new side any more. To EXPANDED or LEGACY
+ * `messages.conversation_id` is emptied, and everything copied is taken away; first of all it is proved that the old table holds
+ * every message that the new side has. Where people made something there that has no old form (receipts, names, clients' ids),
+ * all of the new side stays instead, read by nobody, and the way forward brings it back: people may go on sending until the
+ * stage changes. At LEGACY our tables and columns stay, unless `purge`, which wants what has no old form exported first.
  *
  * Stage and copies change in one transaction, so that nobody reads half of a new side. What follows, the links and
  * the purge, goes on at stage LEGACY: ended at any moment, the same call finishes it, and so does `expand` on its
@@ -119,6 +145,7 @@ export function parseTarget(text: string): RollbackTarget {
 /** One rollback of a database that has our books. */
 class Rollback {
   private readonly drops: boolean;
+  private readonly aside: LaidAside;
 
   constructor(
     private readonly context: ChangeoverContext,
@@ -127,6 +154,7 @@ class Rollback {
     private readonly state: ChangeoverState,
   ) {
     this.drops = dropsColumns(context, options) && state.addsColumns;
+    this.aside = new LaidAside(context);
   }
 
   async run(): Promise<RollbackResult> {
@@ -134,9 +162,18 @@ class Rollback {
     const { stage } = this.state;
     if (to === 'BACKFILLED' || to === 'VERIFIED') return this.onlyTheStage(to);
 
-    const proof = await checkOldSideIsWhole(this.context, this.lease, this.state.migrated);
-    const taken = stage === 'LEGACY' ? NOTHING : await this.takeCopiesAway(to, proof);
-    if (to === 'LEGACY') await takeCaptureOff(this.context.database, this.context.mapping);
+    await this.checkPurgeLosesNothing();
+    const taken = stage === 'LEGACY' ? NOTHING : await this.leaveNewSide(to);
+    const { keptSince } = await readState(this.context.database);
+    if (to === 'LEGACY') {
+      // While capture is still on: who departs meanwhile stands in the queue.
+      if (keptSince !== null) await this.aside.noteAccounts(this.lease);
+      await takeCaptureOff(
+        this.context.database,
+        this.context.mapping,
+        keptSince === null ? 'nothing' : 'departures',
+      );
+    }
     // Where the column goes, there is no need to write each row of the old table for it.
     const links =
       isUnlinking(await readState(this.context.database)) && !(purge && this.drops)
@@ -144,12 +181,14 @@ class Rollback {
         : 0;
     if (to === 'LEGACY' && this.state.addsColumns && !(purge && this.drops))
       await emptyUserColumns(this.context, this.lease);
-    if (purge) await this.purge();
+    const kept = keptSince === null ? [] : await findMadeHere(this.context.database.reader);
+    if (purge) await this.purge(kept);
     return {
       from: stage,
       stage: to,
       ...taken,
       links,
+      kept,
       purged: purge,
       columnsLeft: await this.columnsLeft(),
     };
@@ -167,6 +206,7 @@ class Rollback {
       stage: to,
       ...NOTHING,
       links: 0,
+      kept: [],
       purged: false,
       columnsLeft: await this.columnsLeft(),
     };
@@ -189,10 +229,26 @@ class Rollback {
     return show(left);
   }
 
-  /** Stage and copies in one transaction; the stage is LEGACY for as long as there are links to be emptied. */
-  private async takeCopiesAway(to: 'LEGACY' | 'EXPANDED', proof: Proof): Promise<Taken> {
+  /** @throws SegueError WOULD_LOSE_ROWS when a purge would drop what stands nowhere else, and no file was named for it. */
+  private async checkPurgeLosesNothing(): Promise<void> {
+    const { purge = false, exportTo } = this.options;
+    if (!purge || exportTo !== undefined) return;
+    refuseToDrop(await findMadeHere(this.context.database.reader));
+  }
+
+  /**
+   * Takes the copies away, or lays the new side aside where people made something there that has no old form: in one
+   * transaction with the stage, which is LEGACY for as long as there are links to be emptied.
+   */
+  private async leaveNewSide(to: 'LEGACY' | 'EXPANDED'): Promise<Taken> {
     const { database, mapping } = this.context;
     const { dialect } = database;
+    // Laid aside already, and on the way forward again: nobody was served since.
+    const isAside = this.state.keptSince !== null;
+    if (hasReached(this.state.stage, 'BACKFILLED')) await this.aside.raiseReceipts(this.lease);
+    const proof = isAside
+      ? null
+      : await checkOldSideIsWhole(this.context, this.lease, this.state.migrated);
     const [bounds] = await database.reader.all<Bounds>(oldRows(dialect, mapping).bounds);
     const hasLinks = this.state.fillsLink && this.state.lowId !== null && bounds?.low != null;
     if (hasLinks && !(this.options.purge === true && this.drops))
@@ -200,47 +256,86 @@ class Rollback {
 
     return database.restructure(async (transaction) => {
       await this.lease.renew(transaction);
+      // First, as everybody does who changes the stage.
+      await transaction.run('UPDATE changeover_state SET changed_at = changed_at WHERE id = 1');
+      for (const statement of dialect.lockTables([...COPIED, 'user_presence']))
+        await transaction.run(statement);
+      const { stage } = await getState(transaction);
+      if (hasReached(stage, 'BACKFILLED')) await this.aside.raiseLast(transaction);
       await changeStage(transaction, dialect.now, this.state.stage, hasLinks ? 'LEGACY' : to);
       await endCutover(transaction);
       await this.note(transaction);
-      for (const statement of dialect.lockTables([...COPIED, 'user_presence']))
-        await transaction.run(statement);
-      await checkUnchangedSince(transaction, proof);
-      const [taken] = await transaction.all<Record<keyof Taken, number | string>>(
-        `SELECT (SELECT count(*) FROM enhanced_messages) AS messages, (SELECT count(*) FROM conversations) AS conversations,
-           (SELECT count(*) FROM changeover_quarantine) AS quarantined`,
-      );
-      for (const table of COPIED) await transaction.run(dialect.empty(table));
-      // Who followed the log has to fetch everything anew.
-      await transaction.run(
-        `UPDATE event_log SET epoch = ${dialect.newEpoch}, forgotten_through = 0 WHERE id = 1`,
-      );
-      // A backfill that was cut off has left them out.
-      for (const statement of dialect.lateIndexes.build) await transaction.run(statement);
-      await transaction.run(
-        `UPDATE changeover_state SET low_id = CAST(:low AS bigint), high_id = CAST(:high AS bigint), done_above = CAST(:high AS bigint),
-           has_threads = false, rows_to_copy = 0, migrated = 0, quarantined = 0, applied = 0, rows_per_second = 0, started_at = NULL, voided_at = NULL, voided_by = NULL,
-           paused = false, rate_limit = NULL, throttled_by = NULL, lock_hold = NULL, compared_through = NULL, bypassed = 0 WHERE id = 1`,
-        { low: hasLinks ? bounds.low : null, high: hasLinks ? bounds.high : null },
-      );
-      return {
-        messages: Number(taken?.messages),
-        conversations: Number(taken?.conversations),
-        quarantined: Number(taken?.quarantined),
-      };
+      const links = { low: hasLinks ? bounds.low : null, high: hasLinks ? bounds.high : null };
+      const made = await findMadeHere(transaction);
+      if (isAside || made.length > 0) {
+        if (this.options.purge === true && this.options.exportTo === undefined) refuseToDrop(made);
+        if (proof !== null) await checkSentSince(transaction, this.context, proof);
+        await this.layAside(transaction, links);
+        return NOTHING;
+      }
+      if (proof !== null) await checkUnchangedSince(transaction, proof);
+      return this.takeCopiesAway(transaction, links);
     });
   }
 
-  /** All or nothing, in one transaction. Old tables come last: their locks are held the shortest. */
-  private async purge(): Promise<void> {
+  /** The copies stay as they are, and what was known about them is void: the old app goes on without them. */
+  private async layAside(transaction: Queryable, links: Links): Promise<void> {
+    const { dialect } = this.context.database;
+    for (const table of ['changeover_mismatches', 'changeover_certificates', 'known_accounts'])
+      await transaction.run(dialect.empty(table));
+    await transaction.run(
+      `UPDATE changeover_state SET ${NOT_BEGUN}, kept_since = coalesce(kept_since, ${dialect.now}) WHERE id = 1`,
+      links,
+    );
+  }
+
+  private async takeCopiesAway(transaction: Queryable, links: Links): Promise<Taken> {
+    const { dialect } = this.context.database;
+    const [taken] = await transaction.all<Record<keyof Taken, number | string>>(
+      `SELECT (SELECT count(*) FROM enhanced_messages) AS messages, (SELECT count(*) FROM conversations) AS conversations,
+         (SELECT count(*) FROM changeover_quarantine) AS quarantined`,
+    );
+    for (const table of COPIED) await transaction.run(dialect.empty(table));
+    // Who followed the log has to fetch everything anew.
+    await transaction.run(
+      `UPDATE event_log SET epoch = ${dialect.newEpoch}, forgotten_through = 0 WHERE id = 1`,
+    );
+    // A backfill that was cut off has left them out.
+    for (const statement of dialect.lateIndexes.build) await transaction.run(statement);
+    await transaction.run(
+      `UPDATE changeover_state SET ${NOT_BEGUN}, started_at = NULL WHERE id = 1`,
+      links,
+    );
+    return {
+      messages: Number(taken?.messages),
+      conversations: Number(taken?.conversations),
+      quarantined: Number(taken?.quarantined),
+    };
+  }
+
+  /**
+   * All or nothing, in one transaction. Old tables come last: their locks are held the shortest.
+   * @param kept what has no old form; it stands in the file before anything is dropped
+   */
+  private async purge(kept: readonly MadeHere[]): Promise<void> {
     const { database, mapping } = this.context;
     const { dialect } = database;
+    const { exportTo } = this.options;
+    if (exportTo !== undefined) await exportKept(this.context, exportTo);
     await database.restructure(async (transaction) => {
       await this.lease.renew(transaction);
       // Whoever went forward meanwhile wins.
       await changeStage(transaction, dialect.now, 'LEGACY', 'LEGACY');
       for (const statement of dialect.lockTables(COPIED)) await transaction.run(statement);
-      await checkUnchangedSince(transaction, { messages: 0 });
+      const made = await findMadeHere(transaction);
+      if (exportTo === undefined) refuseToDrop(made);
+      if (listMadeHere(made) !== listMadeHere(kept))
+        throw new SegueError(
+          'WOULD_LOSE_ROWS',
+          `The new side was written to while it was exported: it had ${listMadeHere(kept)}, and has ${listMadeHere(made)}. ` +
+            `Nothing was dropped; run this again with another file.`,
+        );
+      if (made.length === 0) await checkUnchangedSince(transaction, { messages: 0 });
       await dropCapture(transaction, dialect, mapping);
       for (const table of OWN_TABLE_NAMES.toReversed())
         await transaction.run(`DROP TABLE ${dialect.name(table)}`);
@@ -250,17 +345,48 @@ class Rollback {
   }
 }
 
+/** @throws SegueError WOULD_LOSE_ROWS when there is anything. */
+function refuseToDrop(made: readonly MadeHere[]): void {
+  if (made.length > 0)
+    throw new SegueError(
+      'WOULD_LOSE_ROWS',
+      `${listMadeHere(made)}: this has no form in the old table, and would be lost. Nothing was changed: take it along with --export FILE, ` +
+        `or leave --purge out, and it is kept for the way forward.`,
+    );
+}
+
+/** Between which ids of the old table links are to be emptied; null: there are none. */
+interface Links extends Record<string, string | null> {
+  readonly low: string | null;
+  readonly high: string | null;
+}
+
+/** What the books say of a copy that has not begun, but for links that are to be emptied. */
+const NOT_BEGUN = `low_id = CAST(:low AS bigint), high_id = CAST(:high AS bigint), done_above = CAST(:high AS bigint),
+  has_threads = false, rows_to_copy = 0, migrated = 0, quarantined = 0, applied = 0, rows_per_second = 0, voided_at = NULL, voided_by = NULL,
+  paused = false, rate_limit = NULL, throttled_by = NULL, lock_hold = NULL, compared_through = NULL, bypassed = 0`;
+
 type Taken = Pick<RollbackResult, 'messages' | 'conversations' | 'quarantined'>;
 
 const NOTHING: Taken = { messages: 0, conversations: 0, quarantined: 0 };
 
-function checkOptions({ to, purge = false, dropColumns: drops = false }: RollbackOptions): void {
+function checkOptions({
+  to,
+  purge = false,
+  dropColumns: drops = false,
+  exportTo,
+}: RollbackOptions): void {
   if (purge && to !== 'LEGACY')
     throw new SegueError('BAD_USER_INPUT', `--purge leads to LEGACY: leave --to ${to} out.`);
   if (drops && !purge)
     throw new SegueError(
       'BAD_USER_INPUT',
       '--drop-columns goes with --purge only. Nothing was changed.',
+    );
+  if (exportTo !== undefined && !purge)
+    throw new SegueError(
+      'BAD_USER_INPUT',
+      `--export ${exportTo} goes with --purge only: without it all is kept. Nothing was changed.`,
     );
 }
 
@@ -362,6 +488,7 @@ async function purgeLeftovers(
     stage: 'LEGACY',
     ...NOTHING,
     links: 0,
+    kept: [],
     purged: true,
     columnsLeft: show(await findLeftColumns(database, mapping)),
   };

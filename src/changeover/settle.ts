@@ -9,7 +9,7 @@ import type { ChangeoverContext } from './context.js';
 import { mendConversation } from './conversation-checks.js';
 import { Lease } from './lease.js';
 import { type SettleSql, settleSql } from './settle-sql.js';
-import { type ChangeoverState, getState, hasReached, readLatest } from './stage.js';
+import { type ChangeoverState, getState, hasReached, isComplete, readLatest } from './stage.js';
 import { Turns } from './turns.js';
 
 /** Rows that one transaction settles, where the database refuses none of them and their texts are not large. */
@@ -121,13 +121,14 @@ export class Settler {
     ids: readonly string[],
     circumstance: Circumstance,
   ): Promise<Settled[]> {
-    const isCopied = hasReached(state.stage, 'BACKFILLED');
+    const isCopied = isComplete(state);
     const sql = settleSql(this.dialect, this.mapping, { isCopied });
     const some = { ids: JSON.stringify(ids) };
     // At this stage the batches have yet to come to the rows up to `doneAbove`: those are no late ones.
     const toCome = isCopied ? null : state.doneAbove;
     const latest = await readLatest(transaction, this.dialect);
-    const before = await this.counts(transaction, sql, some);
+    const counted = { ids: JSON.stringify(ids.filter((id) => isCounted(state, id))) };
+    const before = await this.counts(transaction, sql, counted);
     for (const statement of sql.scratch) await transaction.run(statement);
     await transaction.run(sql.readRows, { ...some, latest });
     if (isCopied) for (const statement of sql.before) await transaction.run(statement, some);
@@ -149,7 +150,7 @@ export class Settler {
     for (const statement of sql.write) await transaction.run(statement, { latest });
     if (state.fillsLink) for (const statement of sql.link) await transaction.run(statement, some);
     for (const { id } of toMend) await mendConversation(transaction, this.dialect, id);
-    await this.writeCounts(transaction, sql, some, before);
+    await this.writeCounts(transaction, sql, counted, before);
     // New clients are served from here on: before, there is nobody to be told.
     if (isCopied) await this.tell(transaction, sql);
     const placed = await transaction.all<{ id: string; placed: boolean | number }>(sql.outcome);
@@ -181,13 +182,14 @@ export class Settler {
     words: string,
   ): Promise<Settled[]> {
     const sql = settleSql(this.dialect, this.mapping, {
-      isCopied: hasReached(state.stage, 'BACKFILLED'),
+      isCopied: isComplete(state),
     });
     const some = { ids: JSON.stringify(ids) };
-    const before = await this.counts(transaction, sql, some);
+    const counted = { ids: JSON.stringify(ids.filter((id) => isCounted(state, id))) };
+    const before = await this.counts(transaction, sql, counted);
     for (const statement of sql.takeAway) await transaction.run(statement, some);
     await transaction.run(sql.quarantineRefused, { ...some, detail: words });
-    await this.writeCounts(transaction, sql, some, before);
+    await this.writeCounts(transaction, sql, counted, before);
     return ids.map((legacyId) => ({ legacyId, became: 'quarantined' }));
   }
 
@@ -224,4 +226,13 @@ export class Settler {
 interface Counts {
   readonly migrated: number;
   readonly quarantined: number;
+}
+
+/**
+ * Whether the books count a row by now: while a new side that was laid aside is compared, they count what the batches have
+ * come to, from the highest id down.
+ */
+function isCounted({ stage, keptSince, lowId, doneAbove }: ChangeoverState, id: string): boolean {
+  if (stage !== 'BACKFILLING' || keptSince === null || doneAbove === null) return true;
+  return BigInt(id) > BigInt(doneAbove) || (lowId !== null && BigInt(id) < BigInt(lowId));
 }

@@ -52,6 +52,8 @@ export interface ChangeoverState {
   readonly bypassed: number;
   /** Of the people who ask by the old API, how many percent are answered from the new side. */
   readonly cutoverPercent: number;
+  /** Since when a rollback has the new side laid aside, in microseconds; null: it is in use, or there is none. */
+  readonly keptSince: number | null;
 }
 
 /** What a database looks like that nobody has expanded. */
@@ -78,6 +80,7 @@ const UNTOUCHED: ChangeoverState = {
   comparedThrough: null,
   bypassed: 0,
   cutoverPercent: 0,
+  keptSince: null,
 };
 
 /** Reads where the changeover stands; a database without our books stands at LEGACY. */
@@ -108,7 +111,8 @@ export async function getState(queryable: Queryable): Promise<ChangeoverState> {
        CAST(done_above AS text) AS "doneAbove", has_threads AS "hasThreads", rows_to_copy AS "rowsToCopy",
        migrated, quarantined, applied, rows_per_second AS "rowsPerSecond", started_at AS "startedAt",
        paused AS "isPaused", rate_limit AS "rateLimit", throttled_by AS "throttledBy", lock_hold AS "lockHoldMs",
-       CAST(compared_through AS text) AS "comparedThrough", bypassed, cutover_percent AS "cutoverPercent"
+       CAST(compared_through AS text) AS "comparedThrough", bypassed, cutover_percent AS "cutoverPercent",
+       kept_since AS "keptSince"
      FROM changeover_state WHERE id = 1`),
   );
   if (row === undefined)
@@ -139,6 +143,7 @@ export async function getState(queryable: Queryable): Promise<ChangeoverState> {
     comparedThrough: textOrNull(row.comparedThrough),
     bypassed: Number(row.bypassed),
     cutoverPercent: Number(row.cutoverPercent),
+    keptSince: row.keptSince === null ? null : Number(row.keptSince),
   };
 }
 
@@ -180,15 +185,24 @@ export async function changeStage(
   }
 }
 
-/** The zone that the old times were copied in, as `{name, shifts}`; at LEGACY there are no copies. */
-export const SETTLED_ZONE = `SELECT zone AS name, zone_shifts AS shifts FROM changeover_state WHERE id = 1 AND stage <> 'LEGACY'`;
+/** The zone that the old times were copied in, as `{name, shifts}`; at LEGACY only of copies that were laid aside. */
+export const SETTLED_ZONE = `SELECT zone AS name, zone_shifts AS shifts FROM changeover_state
+  WHERE id = 1 AND (stage <> 'LEGACY' OR kept_since IS NOT NULL)`;
 
 /** Settles the zone of old times as the one that the database was opened with; to be called on the way out of LEGACY. */
 export async function settleZone(transaction: Queryable, { zone }: Dialect): Promise<void> {
   await transaction.run(
-    `UPDATE changeover_state SET zone = :name, zone_shifts = :shifts WHERE id = 1 AND stage = 'LEGACY'`,
+    `UPDATE changeover_state SET zone = :name, zone_shifts = :shifts WHERE id = 1 AND stage = 'LEGACY' AND kept_since IS NULL`,
     { name: zone.name, shifts: writeShifts(zone.shifts) },
   );
+}
+
+/**
+ * Whether the new side has had all rows once, and people were served from it: what comes now is settled as it is while a
+ * server runs, and told. So it is also while one that was laid aside is brought up to date.
+ */
+export function isComplete({ stage, keptSince }: ChangeoverState): boolean {
+  return hasReached(stage, keptSince === null ? 'BACKFILLED' : 'BACKFILLING');
 }
 
 /** Whether a changeover stands at `least` or later. */

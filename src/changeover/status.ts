@@ -1,7 +1,7 @@
 import type { Database } from '../database/database.js';
 import type { LegacyMapping } from '../config/legacy-mapping.js';
 import { hasTable } from './shape.js';
-import { readState, type Stage } from './stage.js';
+import { hasReached, readState, type Stage } from './stage.js';
 import { findCertificate } from './certificate.js';
 import { Lease } from './lease.js';
 
@@ -35,6 +35,11 @@ export interface Status extends Readonly<typeof NOT_YET> {
   /** What the operator said that he would restore; null: nothing, or not expanded yet. */
   readonly backup: string | null;
   readonly certificate: string | null;
+  /**
+   * Since when a rollback has the new side laid aside, in ISO 8601; null: it is in use, or there is none. Until the way
+   * forward has compared its rows, none of them counts as migrated.
+   */
+  readonly keptSince: string | null;
 }
 
 /** What no verb of this version changes: nothing is shadowed. */
@@ -59,10 +64,10 @@ export async function status(
 ): Promise<Status> {
   const state = await readState(database);
   const { reader } = database;
-  const count = async (table: string): Promise<number> => {
+  const count = async (table: string, condition = 'true'): Promise<number> => {
     if (!(await hasTable(database, table))) return 0;
     const [row] = await reader.all<{ count: number | string }>(
-      `SELECT count(*) AS count FROM ${database.dialect.name(table)}`,
+      `SELECT count(*) AS count FROM ${database.dialect.name(table)} WHERE ${condition}`,
     );
     return Number(row?.count);
   };
@@ -72,13 +77,19 @@ export async function status(
   const hasRunner = expanded && (await Lease.findConflict(database)) !== null;
   const rowsPerSecond = hasRunner ? state.rowsPerSecond : 0;
   const left = state.rowsToCopy - state.migrated - state.quarantined;
-  const hasBooks = fromBooks && state.startedAt !== null;
+  const hasBooks = fromBooks && state.startedAt !== null && hasReached(state.stage, 'BACKFILLING');
+  // Only the books tell how far the comparison of those has come.
+  const isAside = state.keptSince !== null;
   return {
     ...NOT_YET,
     stage: state.stage,
     legacyMessages: hasBooks ? state.rowsToCopy : await count(mapping.messages.table),
-    migratedMessages: hasBooks ? state.migrated : await count('enhanced_messages'),
-    quarantinedMessages: hasBooks ? state.quarantined : await count('changeover_quarantine'),
+    migratedMessages:
+      hasBooks || isAside
+        ? state.migrated
+        : await count('enhanced_messages', 'legacy_message_id IS NOT NULL'),
+    quarantinedMessages:
+      hasBooks || isAside ? state.quarantined : await count('changeover_quarantine'),
     paused: state.isPaused,
     pendingChanges: await count('changeover_queue'),
     pendingMirrors: await count('receipt_mirrors'),
@@ -93,6 +104,7 @@ export async function status(
     mismatches: certificate?.mismatches ?? null,
     backup: expanded ? state.backup : null,
     certificate: certificate?.text ?? null,
+    keptSince: state.keptSince === null ? null : new Date(state.keptSince / 1_000).toISOString(),
   };
 }
 

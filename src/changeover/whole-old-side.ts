@@ -13,24 +13,37 @@ const ROWS_PER_RANGE = 50_000;
 /** How often a range is looked at again while the old app deletes in it. */
 const LOOKS = 5;
 
-/** What was proved: that each of so many messages on the new side has its old row. */
+/** What was proved: that each of so many messages on the new side has its old row, of all that the log told up to then. */
 export interface Proof {
   readonly messages: number;
+  /** The newest event that there was before the first of them was looked at; 0: none. */
+  readonly throughEvent: string;
+}
+
+/** Things of one kind that the old table has no form for. */
+export interface MadeHere {
+  readonly what: string;
+  readonly count: number;
 }
 
 /**
- * What people can only have made on the new side, in words, with the statement that counts it. Sign-in codes, sessions
- * and who was there when are not among it: they go with a purge, and that is no reason to refuse a way back.
+ * What people can only have made on the new side, in words, with the statement that counts it: where there is any of it,
+ * a rollback lays the new side aside instead of taking it away. Sign-in codes, sessions and who was there when are not
+ * among it: they go with a purge, and that is no reason to refuse a way back.
  */
 const MADE_HERE: readonly [rows: string, count: string][] = [
+  [
+    "messages that were sent here, whose mirrors do not hold their clients' ids (enhanced_messages.made_here)",
+    'SELECT count(*) AS count FROM enhanced_messages WHERE made_here',
+  ],
   ['receipts (message_status)', 'SELECT count(*) AS count FROM message_status'],
   [
-    'names of conversations (conversations.name)',
-    'SELECT count(*) AS count FROM conversations WHERE name IS NOT NULL',
+    'names and pictures of conversations (conversations.name, avatar_url)',
+    'SELECT count(*) AS count FROM conversations WHERE name IS NOT NULL OR avatar_url IS NOT NULL',
   ],
   [
-    'groups that were made here (conversations.made_here)',
-    "SELECT count(*) AS count FROM conversations WHERE made_here AND kind = 'group'",
+    'conversations that were made here (conversations.made_here)',
+    'SELECT count(*) AS count FROM conversations WHERE made_here',
   ],
   [
     'answers to a message (enhanced_messages.reply_to_id)',
@@ -45,9 +58,8 @@ const MADE_HERE: readonly [rows: string, count: string][] = [
 ];
 
 /**
- * Proves that the old side holds all that the new side has, so that the new side can be taken away: each message has
- * its old row, and nothing was made that has no old form. What is left of a message that the old app deleted is no
- * message: there is nothing in it to lose.
+ * Proves that the old side holds each message of the new side, which can then be gone without. What is left of a message
+ * that the old app deleted is no message: there is nothing in it to lose.
  *
  * Reads in ranges of 50,000 messages and takes no lock; the lease is kept alive in between.
  * @param expected the number of messages, as far as known, to tell progress by.
@@ -68,6 +80,9 @@ export async function checkOldSideIsWhole(
     WHERE ${inRange('e.id')} AND e.removed_at IS NULL`;
   const applier = new Applier(context);
   const meter = new Meter('proof', expected, report);
+  const [newest] = await database.reader.all<{ id: string }>(
+    `SELECT CAST(coalesce(max(id), 0) AS text) AS id FROM events`,
+  );
   let [messages, neverOld, oldGone] = [0, 0, 0];
   for (let from: string | null = LOWEST_ID; from !== null;) {
     const [end] = await database.reader.all<{ range_end: string }>(rangeEnd, {
@@ -97,9 +112,8 @@ export async function checkOldSideIsWhole(
   refuseToLose([
     ['messages that never had an old row (enhanced_messages without legacy_message_id)', neverOld],
     ["messages whose old row is gone ('segue verify' lists them)", oldGone],
-    ...(await countMadeHere(database.reader)),
   ]);
-  return { messages };
+  return { messages, throughEvent: newest?.id ?? '0' };
 }
 
 /**
@@ -109,7 +123,7 @@ export async function checkOldSideIsWhole(
  */
 export async function checkUnchangedSince(
   transaction: Queryable,
-  { messages }: Proof,
+  { messages }: Pick<Proof, 'messages'>,
 ): Promise<void> {
   const [row] = await transaction.all<{ count: number | string }>(
     'SELECT count(*) AS count FROM enhanced_messages WHERE removed_at IS NULL',
@@ -120,16 +134,43 @@ export async function checkUnchangedSince(
       `The new side had ${messages} messages when they were looked at, and has ${Number(row?.count)} now: somebody writes to it. ` +
         `Nothing was changed; stop who writes, and run this again.`,
     );
-  refuseToLose(await countMadeHere(transaction));
 }
 
-async function countMadeHere(queryable: Queryable): Promise<[rows: string, count: number][]> {
-  const found: [string, number][] = [];
-  for (const [rows, statement] of MADE_HERE) {
+/**
+ * Checks, in the transaction that lays the new side aside, that what was sent since the proof stands on the old side too.
+ * What the old app has deleted of it meanwhile stands in the queue.
+ * @throws SegueError WOULD_LOSE_ROWS.
+ */
+export async function checkSentSince(
+  transaction: Queryable,
+  { database: { dialect }, mapping }: ChangeoverContext,
+  { throughEvent }: Proof,
+): Promise<void> {
+  const rows = oldRows(dialect, mapping);
+  const m = rows.of('m');
+  const [lost] = await transaction.all<{ count: number | string }>(
+    `SELECT count(DISTINCT e.id) AS count FROM events l JOIN enhanced_messages e ON e.id = l.message_id
+     WHERE l.id > CAST(:throughEvent AS bigint) AND l.kind = 'MessageAdded' AND e.removed_at IS NULL
+       AND NOT EXISTS (SELECT 1 FROM ${rows.table} m WHERE ${m.id} = e.legacy_message_id)
+       AND NOT EXISTS (SELECT 1 FROM changeover_queue q WHERE q.legacy_id = e.legacy_message_id)`,
+    { throughEvent },
+  );
+  refuseToLose([['messages without an old row that were sent meanwhile', Number(lost?.count)]]);
+}
+
+/** What has no old form, each kind with how much of it there is; nothing: the old table says it all. */
+export async function findMadeHere(queryable: Queryable): Promise<MadeHere[]> {
+  const found: MadeHere[] = [];
+  for (const [what, statement] of MADE_HERE) {
     const [row] = await queryable.all<{ count: number | string }>(statement);
-    found.push([rows, Number(row?.count)]);
+    if (Number(row?.count) > 0) found.push({ what, count: Number(row?.count) });
   }
   return found;
+}
+
+/** The same as one text, for messages. */
+export function listMadeHere(found: readonly MadeHere[]): string {
+  return found.map(({ what, count }) => `${count} ${what}`).join(', ');
 }
 
 function refuseToLose(found: readonly [rows: string, count: number][]): void {

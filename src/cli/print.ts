@@ -102,6 +102,11 @@ export function status(now: Status): string {
       : [
           `pending      ${number(now.pendingChanges).trimStart()} changes of the old app, the oldest ${(now.oldSideLagMs / 1_000).toFixed(1)} s`,
         ]),
+    ...(now.keptSince === null
+      ? []
+      : [
+          `laid aside   since ${now.keptSince}: what people made on the new side; 'segue migrate' brings it back`,
+        ]),
     now.certificate ?? 'not verified yet',
   );
 }
@@ -119,12 +124,27 @@ export function rollback(result: RollbackResult): string {
     return lines(head, "Old clients are answered from the old table. Next: 'segue verify'.");
   return lines(
     head,
-    `Taken away: ${count(result.messages)} copied messages, ${count(result.conversations)} conversations, ` +
-      `${count(result.quarantined)} entries of the quarantine, ${count(result.links)} links. The old table has all its rows.`,
+    ...(result.kept.length > 0
+      ? [
+          'The old table has every message. What has no form in it:',
+          ...result.kept.map(({ what, count: some }) => `  ${count(some)} ${what}`),
+          result.purged
+            ? 'It stands in the file that --export named.'
+            : "It is kept, with all of the new side, and read by nobody: 'segue migrate' brings it back.",
+          `Emptied: ${count(result.links)} links.`,
+        ]
+      : [takenAway(result)]),
     ...(result.purged ? ['Our tables are dropped.'] : []),
     ...(result.stage === 'LEGACY' && columnsLeft.length > 0
       ? [`Our columns stay in the old tables, empty: ${columnsLeft.join(', ')}.`]
       : []),
+  );
+}
+
+function takenAway(result: RollbackResult): string {
+  return (
+    `Taken away: ${count(result.messages)} copied messages, ${count(result.conversations)} conversations, ` +
+    `${count(result.quarantined)} entries of the quarantine, ${count(result.links)} links. The old table has all its rows.`
   );
 }
 

@@ -47,6 +47,7 @@ interface CutoverFlags {
 interface RollbackFlags {
   readonly to: string;
   readonly purge?: true;
+  readonly export?: string;
   readonly dropColumns?: true;
 }
 
@@ -184,14 +185,15 @@ function program(json: boolean): Command {
         );
       }),
     );
-  verb('rollback', 'go back to an earlier stage; what was copied is taken away again')
+  verb('rollback', 'go back to an earlier stage; what has no old form is kept, the rest taken away')
     .option('--to <stage>', 'LEGACY, EXPANDED, BACKFILLED or VERIFIED', 'LEGACY')
     .option('--purge', 'drop our tables too, and on PostgreSQL our columns in the old ones')
+    .option('--export <file>', 'with --purge: take along what has no form in the old tables')
     .option('--drop-columns', 'on SQLite, drop the columns too: writes two tables anew, locked')
-    .action(({ to, purge, dropColumns }: RollbackFlags) =>
+    .action(({ to, purge, dropColumns, export: exportTo }: RollbackFlags) =>
       withContext(json, {}, async (context) => {
         const { migrationsTable } = context;
-        const options = { to: parseTarget(to), purge, dropColumns, migrationsTable };
+        const options = { to: parseTarget(to), purge, dropColumns, exportTo, migrationsTable };
         output(json, await rollback(context, options), print.rollback);
       }),
     );

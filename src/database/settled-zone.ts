@@ -28,6 +28,6 @@ export function checkZoneIs(settled: Zone, configured: Zone, shown: string): voi
   throw new SegueError(
     'BAD_CONFIG',
     `LEGACY_TIMEZONE is ${JSON.stringify(configured.name)}: ${shown} was expanded with ${JSON.stringify(settled.name)}, and its old times were read so. ` +
-      `Set LEGACY_TIMEZONE=${settled.name}; if that was wrong, 'segue rollback --to LEGACY' with it, and expand anew with the right one.`,
+      `Set LEGACY_TIMEZONE=${settled.name}; if that was wrong, 'segue rollback --to LEGACY' with it (with --purge where people have made something on the new side), and expand anew with the right one.`,
   );
 }

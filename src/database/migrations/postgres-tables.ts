@@ -35,6 +35,7 @@ export const postgresTables: OwnTables = {
     'operators',
     'changeover_queue',
     'departed_accounts',
+    'known_accounts',
     'changeover_places',
     'changeover_quarantine',
     'changeover_certificates',
@@ -104,7 +105,7 @@ export const postgresTables: OwnTables = {
       "has_threads" boolean NOT NULL DEFAULT false, "rows_to_copy" bigint NOT NULL DEFAULT 0,
       "migrated" bigint NOT NULL DEFAULT 0, "quarantined" bigint NOT NULL DEFAULT 0, "rows_per_second" bigint NOT NULL DEFAULT 0, "applied" bigint NOT NULL DEFAULT 0, "started_at" bigint, "voided_at" bigint, "voided_by" text,
       "paused" boolean NOT NULL DEFAULT false, "rate_limit" bigint, "throttled_by" text, "lock_hold" bigint,
-      "compared_through" bigint, "bypassed" bigint NOT NULL DEFAULT 0, "cutover_percent" smallint NOT NULL DEFAULT 0,
+      "compared_through" bigint, "bypassed" bigint NOT NULL DEFAULT 0, "cutover_percent" smallint NOT NULL DEFAULT 0, "kept_since" bigint,
       "changed_at" bigint NOT NULL, CONSTRAINT "changeover_state_one_row" CHECK ("id" = 1))`,
     `INSERT INTO "changeover_state" ("id", "stage", "changed_at") VALUES (1, 'LEGACY', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)`,
 
@@ -120,6 +121,8 @@ export const postgresTables: OwnTables = {
       "legacy_id" bigint, "queued_at" bigint NOT NULL, "phone" text)`,
 
     `CREATE TABLE "departed_accounts" ("user_id" bigint PRIMARY KEY NOT NULL, "phone" text, "departed_at" bigint NOT NULL)`,
+
+    `CREATE TABLE "known_accounts" ("user_id" bigint PRIMARY KEY NOT NULL, "phone" text)`,
 
     `CREATE TABLE "changeover_places" ("legacy_id" bigint PRIMARY KEY NOT NULL, "position" bigint NOT NULL)`,
 

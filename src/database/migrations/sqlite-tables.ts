@@ -22,6 +22,7 @@ export const sqliteTables: OwnTables = {
     'operators',
     'changeover_queue',
     'departed_accounts',
+    'known_accounts',
     'changeover_places',
     'changeover_quarantine',
     'changeover_certificates',
@@ -92,7 +93,7 @@ export const sqliteTables: OwnTables = {
       "has_threads" boolean NOT NULL DEFAULT 0, "rows_to_copy" integer NOT NULL DEFAULT 0,
       "migrated" integer NOT NULL DEFAULT 0, "quarantined" integer NOT NULL DEFAULT 0, "rows_per_second" integer NOT NULL DEFAULT 0, "applied" integer NOT NULL DEFAULT 0, "started_at" integer, "voided_at" integer, "voided_by" text,
       "paused" boolean NOT NULL DEFAULT 0, "rate_limit" integer, "throttled_by" text, "lock_hold" integer,
-      "compared_through" integer, "bypassed" integer NOT NULL DEFAULT 0, "cutover_percent" integer NOT NULL DEFAULT 0,
+      "compared_through" integer, "bypassed" integer NOT NULL DEFAULT 0, "cutover_percent" integer NOT NULL DEFAULT 0, "kept_since" integer,
       "changed_at" integer NOT NULL, CONSTRAINT "changeover_state_one_row" CHECK ("id" = 1))`,
     `INSERT INTO "changeover_state" ("id", "stage", "changed_at") VALUES (1, 'LEGACY', unixepoch() * 1000000)`,
 
@@ -108,6 +109,8 @@ export const sqliteTables: OwnTables = {
       "legacy_id" integer, "queued_at" integer NOT NULL, "phone" text)`,
 
     `CREATE TABLE "departed_accounts" ("user_id" integer PRIMARY KEY NOT NULL, "phone" text, "departed_at" integer NOT NULL)`,
+
+    `CREATE TABLE "known_accounts" ("user_id" integer PRIMARY KEY NOT NULL, "phone" text)`,
 
     `CREATE TABLE "changeover_places" ("legacy_id" integer PRIMARY KEY NOT NULL, "position" integer NOT NULL)`,
 

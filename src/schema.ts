@@ -62,6 +62,7 @@ export function schemaOf(engine: EngineName, mapping: LegacyMapping): Schema {
       books.leaseEntity(dialect),
       books.logEntity(dialect),
       books.cutoverUserEntity(dialect),
+      books.shadowDifferenceEntity(dialect),
       books.queueEntity(dialect),
       books.departedAccountEntity(dialect),
       books.knownAccountEntity(dialect),

@@ -7,14 +7,12 @@ import { SignedInGuard } from './auth/viewer.js';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppModule } from './app.module.js';
 import { chatChores } from './chat.chores.js';
+import { oldQueriesOn } from './chat.old-queries.js';
 import { codeSenderOf } from './auth/code-sender.js';
 import { getJwtSecret } from './auth/jwt-secret.js';
-import { fallingBack } from './changeover/falling-back.js';
 import { ChangeoverKeeper } from './changeover/keeper.js';
 import { setUpIfEmpty } from './changeover/setup.js';
-import { CutoverSides, type OldOrNew } from './changeover/cutover-sides.js';
 import { checkServes, keepsLastSeen, servedSidesAt, StagedSides } from './changeover/sides.js';
-import { checkShape, hasTable } from './changeover/shape.js';
 import { hasReached, readState, type Stage } from './changeover/stage.js';
 import { pulseOf } from './changeover/status.js';
 import type { Config } from './config/config.js';
@@ -27,12 +25,8 @@ import { Bus } from './events/bus.js';
 import { WakeUps } from './events/wake-ups.js';
 import { LegacyFeed } from './legacy/legacy-feed.js';
 import { LegacyWritesService } from './legacy/legacy-writes.service.js';
-import { LegacyService } from './legacy/legacy.service.js';
 import { serveOldRealtime } from './legacy/old-realtime.js';
 import { OldSignals } from './legacy/old-signals.js';
-import type { LegacySql } from './legacy/legacy-sql.js';
-import { newSideSql } from './legacy/new-side.js';
-import { oldSideSql } from './legacy/old-side.js';
 import { PresenceService } from './presence/presence.service.js';
 import { ReceiptWriter } from './receipts/receipt-writer.js';
 import { schemaOf } from './schema.js';
@@ -75,7 +69,7 @@ export async function startServer(
     const bus = busOf(config, warn);
     const wakeUps = bus === null ? null : new WakeUps(bus.topic('wake'));
     const hub = new EventHub(database, warn, () => wakeUps?.tell());
-    const answered = { old: 0, new: 0 };
+    const old = await oldQueriesOn(config, database, stage, warn);
     const app = await NestFactory.create<NestFastifyApplication>(
       AppModule.with({
         database,
@@ -86,7 +80,7 @@ export async function startServer(
         defaultCountry: config.defaultCountry,
         isRateLimited: config.isRateLimited,
         hasSecureCookies: config.production,
-        legacy: await chooseSide(config, database, stage, answered),
+        legacy: old.service,
         sides,
         hub,
         bus,
@@ -136,7 +130,7 @@ export async function startServer(
     app.get(Metrics).watch({
       hub,
       roster: presences.roster,
-      answered,
+      answered: old.answered,
       readPulse: () => pulseOf(database),
       connections: () => ({ graphql: door.connections, socketio: oldDoor.connections }),
     });
@@ -163,6 +157,7 @@ export async function startServer(
         await Promise.all([door.close(), oldDoor.close()]);
         await hub.stop();
         await app.close();
+        await old.stop();
         await chores.stop();
         await presences.end();
         bus?.stop();
@@ -178,7 +173,6 @@ export async function startServer(
   }
 }
 
-/** What wakes the processes on one database: by its name, since its host may have several. */
 /** To the other processes on the database, where REDIS_URL is given. */
 function busOf({ redisUrl, database }: Config, warn: (message: string) => void): Bus | null {
   if (redisUrl === undefined) return null;
@@ -225,46 +219,6 @@ async function listen(app: NestFastifyApplication, { port, host }: Config): Prom
       { cause: error },
     );
   }
-}
-
-/**
- * The old queries, on the side that the cutover or the setting names.
- * @param answered counts them by side
- */
-async function chooseSide(
-  { legacyReads, mapping }: Config,
-  database: Database,
-  stage: Stage,
-  answered: Record<OldOrNew, number>,
-): Promise<LegacyService> {
-  const { dialect } = database;
-  const on =
-    (sides: Readonly<Record<OldOrNew, LegacySql>>) =>
-    (side: OldOrNew): LegacySql => {
-      answered[side] += 1;
-      return sides[side];
-    };
-  if (stage === 'CONTRACTED') {
-    const hasMessages = await hasTable(database, mapping.messages.table);
-    const only = newSideSql(dialect, mapping, hasMessages);
-    const use = on({ old: only, new: only });
-    return new LegacyService(database, () => use('new'));
-  }
-  await checkShape(database, mapping);
-  const sides = { old: oldSideSql(dialect, mapping), new: newSideSql(dialect, mapping, true) };
-  const use = on(sides);
-  if (legacyReads === 'old') return new LegacyService(database, () => use('old'));
-  const whole = fallingBack(database, { from: sides.new, to: sides.old });
-  if (legacyReads === 'cutover') {
-    const cutover = new CutoverSides(database);
-    return new LegacyService(whole, async (userId) => use(await cutover.sideFor(userId)));
-  }
-  if (!hasReached(stage, 'VERIFIED'))
-    throw new SegueError(
-      'WRONG_STAGE',
-      `LEGACY_READS is "new" and the stage is ${stage}: the new side answers once it is VERIFIED. Run 'segue migrate', or leave LEGACY_READS out, and have 'segue cutover' say who is answered by which side.`,
-    );
-  return new LegacyService(whole, () => use('new'));
 }
 
 function adviceAt(stage: Stage): string {

@@ -54,6 +54,13 @@ export function stateEntity({ types }: Dialect): EntitySchema {
       // When a rollback laid the new side aside, which has things that the old table has no column for. Null: it took the
       // copies away, or there was none.
       keptSince: { name: 'kept_since', type: types.instant, nullable: true },
+      // Of the old calls, how many hundredths of a percent are compared with the other side; and what came of it: those that
+      // differed, those in which the old side differed from itself, and those for which apply was behind all the time.
+      shadowSample: { ...count, name: 'shadow_sample' },
+      shadowCompared: { ...count, name: 'shadow_compared' },
+      shadowMismatches: { ...count, name: 'shadow_mismatches' },
+      shadowNoise: { ...count, name: 'shadow_noise' },
+      shadowUndecided: { ...count, name: 'shadow_undecided' },
       changedAt: { name: 'changed_at', type: types.instant },
     },
     checks: [{ name: 'changeover_state_one_row', expression: '"id" = 1' }],
@@ -83,6 +90,26 @@ export function cutoverUserEntity({ types }: Dialect): EntitySchema {
       userId: { name: 'user_id', type: types.id, primary: true },
       since: { type: types.instant },
     },
+  });
+}
+
+/** Old calls that both sides answer differently: the last time of each, with both answers. */
+export function shadowDifferenceEntity({ types }: Dialect): EntitySchema {
+  return new EntitySchema({
+    name: 'ShadowDifference',
+    tableName: 'shadow_differences',
+    columns: {
+      id: generatedKey(types),
+      operation: { type: 'text' },
+      userId: { name: 'user_id', type: types.id },
+      at: { type: types.instant },
+      times: { type: types.id },
+      oldAnswer: { name: 'old_answer', type: 'text' },
+      newAnswer: { name: 'new_answer', type: 'text' },
+      // Why an operator says that it is right so; null: nobody has.
+      reason: { type: 'text', nullable: true },
+    },
+    indices: [{ name: 'shadow_differences_call', columns: ['operation', 'userId'], unique: true }],
   });
 }
 

@@ -19,6 +19,7 @@ import {
 } from './stage.js';
 import { checkNothingFires, emptyUserColumns, isUnlinking, unlink } from './unlink.js';
 import { exportKept } from './export-kept.js';
+import { endShadow } from './shadow.js';
 import { LaidAside } from './laid-aside.js';
 import {
   checkOldSideIsWhole,
@@ -264,6 +265,7 @@ class Rollback {
       if (hasReached(stage, 'BACKFILLED')) await this.aside.raiseLast(transaction);
       await changeStage(transaction, dialect.now, this.state.stage, hasLinks ? 'LEGACY' : to);
       await endCutover(transaction);
+      await endShadow(transaction);
       await this.note(transaction);
       const links = { low: hasLinks ? bounds.low : null, high: hasLinks ? bounds.high : null };
       const made = await findMadeHere(transaction);

@@ -54,6 +54,14 @@ export interface ChangeoverState {
   readonly cutoverPercent: number;
   /** Since when a rollback has the new side laid aside, in microseconds; null: it is in use, or there is none. */
   readonly keptSince: number | null;
+  /** Of the old calls, how many hundredths of a percent are compared with the other side, and what came of it. */
+  readonly shadowSample: number;
+  readonly shadow: {
+    readonly compared: number;
+    readonly mismatches: number;
+    readonly noise: number;
+    readonly undecided: number;
+  };
 }
 
 /** What a database looks like that nobody has expanded. */
@@ -81,6 +89,8 @@ const UNTOUCHED: ChangeoverState = {
   bypassed: 0,
   cutoverPercent: 0,
   keptSince: null,
+  shadowSample: 0,
+  shadow: { compared: 0, mismatches: 0, noise: 0, undecided: 0 },
 };
 
 /** Reads where the changeover stands; a database without our books stands at LEGACY. */
@@ -105,14 +115,18 @@ async function hasBooks({ dialect, reader }: Database): Promise<boolean> {
 /** As `readState`, where the books are known to be there: inside a transaction of the changeover. */
 export async function getState(queryable: Queryable): Promise<ChangeoverState> {
   const [row] = await queryable.all<
-    Record<keyof ChangeoverState, string | number | boolean | null>
+    Record<
+      keyof ChangeoverState | keyof ChangeoverState['shadow'],
+      string | number | boolean | null
+    >
   >(
     kept(`SELECT stage, backup, adds_columns AS "addsColumns", fills_link AS "fillsLink", zone, CAST(low_id AS text) AS "lowId", CAST(high_id AS text) AS "highId",
        CAST(done_above AS text) AS "doneAbove", has_threads AS "hasThreads", rows_to_copy AS "rowsToCopy",
        migrated, quarantined, applied, rows_per_second AS "rowsPerSecond", started_at AS "startedAt",
        paused AS "isPaused", rate_limit AS "rateLimit", throttled_by AS "throttledBy", lock_hold AS "lockHoldMs",
        CAST(compared_through AS text) AS "comparedThrough", bypassed, cutover_percent AS "cutoverPercent",
-       kept_since AS "keptSince"
+       kept_since AS "keptSince", shadow_sample AS "shadowSample", shadow_compared AS compared, shadow_mismatches AS mismatches,
+       shadow_noise AS noise, shadow_undecided AS undecided
      FROM changeover_state WHERE id = 1`),
   );
   if (row === undefined)
@@ -144,6 +158,13 @@ export async function getState(queryable: Queryable): Promise<ChangeoverState> {
     bypassed: Number(row.bypassed),
     cutoverPercent: Number(row.cutoverPercent),
     keptSince: row.keptSince === null ? null : Number(row.keptSince),
+    shadowSample: Number(row.shadowSample),
+    shadow: {
+      compared: Number(row.compared),
+      mismatches: Number(row.mismatches),
+      noise: Number(row.noise),
+      undecided: Number(row.undecided),
+    },
   };
 }
 

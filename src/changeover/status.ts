@@ -6,7 +6,7 @@ import { findCertificate } from './certificate.js';
 import { Lease } from './lease.js';
 
 /** Where the changeover stands: the plain fields of the API's `Changeover`, under its names. */
-export interface Status extends Readonly<typeof NOT_YET> {
+export interface Status {
   readonly stage: Stage;
   readonly legacyMessages: number;
   readonly migratedMessages: number;
@@ -30,6 +30,9 @@ export interface Status extends Readonly<typeof NOT_YET> {
   /** Of the people who ask by the old API, how many percent are answered from the new side; and how many beside by name. */
   readonly cutoverPercent: number;
   readonly cutoverUsers: number;
+  /** Old calls that were compared with the other side, and those of them that differed. */
+  readonly shadowCompared: number;
+  readonly shadowMismatches: number;
   readonly verifiedAt: string | null;
   readonly mismatches: number | null;
   /** What the operator said that he would restore; null: nothing, or not expanded yet. */
@@ -41,12 +44,6 @@ export interface Status extends Readonly<typeof NOT_YET> {
    */
   readonly keptSince: string | null;
 }
-
-/** What no verb of this version changes: nothing is shadowed. */
-const NOT_YET = {
-  shadowCompared: 0,
-  shadowMismatches: 0,
-};
 
 export interface StatusOptions {
   /**
@@ -81,7 +78,6 @@ export async function status(
   // Only the books tell how far the comparison of those has come.
   const isAside = state.keptSince !== null;
   return {
-    ...NOT_YET,
     stage: state.stage,
     legacyMessages: hasBooks ? state.rowsToCopy : await count(mapping.messages.table),
     migratedMessages:
@@ -100,6 +96,8 @@ export async function status(
     etaSeconds: rowsPerSecond > 0 ? Math.ceil(left / rowsPerSecond) : null,
     cutoverPercent: state.cutoverPercent,
     cutoverUsers: await count('cutover_users'),
+    shadowCompared: state.shadow.compared,
+    shadowMismatches: state.shadow.mismatches,
     verifiedAt: certificate?.verifiedAt ?? null,
     mismatches: certificate?.mismatches ?? null,
     backup: expanded ? state.backup : null,

@@ -4,6 +4,7 @@ import type { Stage } from '../changeover/stage.js';
 import type { QuarantinedRow, Replay } from '../changeover/quarantine.js';
 import type { CutoverResult } from '../changeover/cutover.js';
 import type { RollbackResult } from '../changeover/rollback.js';
+import type { ShadowReport } from '../changeover/shadow.js';
 import type { Status } from '../changeover/status.js';
 import type { Verification } from '../changeover/verify.js';
 
@@ -91,6 +92,11 @@ export function status(now: Status): string {
     ...(now.cutoverPercent > 0 || now.cutoverUsers > 0
       ? [`cutover      ${onNewSide(now.cutoverPercent, now.cutoverUsers)}`]
       : []),
+    ...(now.shadowCompared > 0
+      ? [
+          `shadow       ${count(now.shadowCompared)} old calls compared, ${count(now.shadowMismatches)} different`,
+        ]
+      : []),
     ...(now.backup === null ? [] : [`backup       ${now.backup}`]),
     ...(now.paused ? ["paused       the copy rests until 'segue resume'"] : []),
     ...(now.throttledBy === null ? [] : [`throttled by ${throttle(now.throttledBy)}`]),
@@ -153,6 +159,37 @@ export function cutover({ stage: now, percent, users, ignored }: CutoverResult):
     `The stage is ${now}. ${onNewSide(percent, users)}`,
     ...ignored.map((obstacle) => `Ignored: ${obstacle}.`),
   );
+}
+
+/** Differences that are shown, and characters of each answer. */
+const DIFFERENCES = 10;
+const ANSWER = 300;
+
+export function shadowReport(report: ShadowReport): string {
+  const { sample, compared, mismatches, noise, undecided, differences } = report;
+  const known = differences.filter(({ reason }) => reason !== null);
+  const open = differences.filter(({ reason }) => reason === null);
+  const shown = open.slice(0, DIFFERENCES);
+  return lines(
+    `Old calls that are compared with the other side: ${sample} %.`,
+    `Compared ${count(compared)}, different ${count(mismatches)}, not decided ${count(undecided)}; the old side differed from itself in ${count(noise)}.`,
+    ...shown.flatMap(({ id, operation, userId, at, times, oldAnswer, newAnswer }) => [
+      `${id}: ${operation} of user ${userId}, ${count(times)} times, last ${at}`,
+      `  old: ${shorten(oldAnswer)}`,
+      `  new: ${shorten(newAnswer)}`,
+    ]),
+    ...(open.length > shown.length
+      ? [`and ${count(open.length - shown.length)} more: --json gives all of them, whole.`]
+      : []),
+    ...known.map(
+      ({ id, operation, userId, reason }) =>
+        `${id}: ${operation} of user ${userId} is right so: ${String(reason)}`,
+    ),
+  );
+}
+
+function shorten(answer: string): string {
+  return answer.length <= ANSWER ? answer : `${answer.slice(0, ANSWER)} …`;
 }
 
 function onNewSide(percent: number, users: number): string {

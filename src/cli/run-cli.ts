@@ -9,6 +9,13 @@ import { inspect } from '../changeover/inspect.js';
 import { plan, type Plan } from '../changeover/plan.js';
 import { exportQuarantine, listQuarantine, replayQuarantine } from '../changeover/quarantine.js';
 import { parseTarget, rollback } from '../changeover/rollback.js';
+import {
+  explainDifference,
+  forgetDifferences,
+  parseSample,
+  setSample,
+  shadowReport,
+} from '../changeover/shadow.js';
 import { status } from '../changeover/status.js';
 import { parseRate, setPaused, setRateLimit } from '../changeover/wishes.js';
 import { type Verification, verify, type VerifyOptions } from '../changeover/verify.js';
@@ -183,6 +190,53 @@ function program(json: boolean): Command {
           await setCutover(context, wish, { force: flags.force === true }),
           print.cutover,
         );
+      }),
+    );
+  const shadow = verb(
+    'shadow',
+    'compare a share of the old calls with the other side, after they were answered',
+  )
+    .option('--sample <percent>', 'so many percent of them, from 0 to 100; 0: none')
+    .action(({ sample }: { sample?: string }) =>
+      withContext(json, {}, async (context) => {
+        if (sample === undefined)
+          throw new SegueError(
+            'BAD_USER_INPUT',
+            "Say --sample PERCENT, or 'segue shadow report'. Nothing was changed.",
+          );
+        await setSample(context, parseSample(sample));
+        output(json, await shadowReport(context), print.shadowReport);
+      }),
+    );
+  shadow
+    .command('report')
+    .description('say what came of it, and show the differences')
+    .addOption(new Option('--json', 'print one JSON object, for machines'))
+    .action(() =>
+      withContext(json, {}, async (context) => {
+        output(json, await shadowReport(context), print.shadowReport);
+      }),
+    );
+  shadow
+    .command('explain')
+    .argument('<id>', 'of the difference, as the report gives it')
+    .argument('<reason>', 'why both answers are right')
+    .description('say of a difference that it is known; holds until one of the answers changes')
+    .addOption(new Option('--json', 'print one JSON object, for machines'))
+    .action((id: string, reason: string) =>
+      withContext(json, {}, async (context) => {
+        await explainDifference(context, id, reason);
+        output(json, await shadowReport(context), print.shadowReport);
+      }),
+    );
+  shadow
+    .command('forget')
+    .description('begin to count anew')
+    .addOption(new Option('--json', 'print one JSON object, for machines'))
+    .action(() =>
+      withContext(json, {}, async (context) => {
+        await forgetDifferences(context);
+        output(json, await shadowReport(context), print.shadowReport);
       }),
     );
   verb('rollback', 'go back to an earlier stage; what has no old form is kept, the rest taken away')

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { Database } from '../database/database.js';
+import type { Database, Parameters } from '../database/database.js';
 import { SegueError } from '../errors/segue-error.js';
 import type { Account } from '../users/users.service.js';
 import type { LegacyMessage } from './legacy-message.type.js';
@@ -11,6 +11,16 @@ const MOST_ROWS = 1_000;
 const LEAST_INT = -(2 ** 31);
 const MOST_INT = 2 ** 31 - 1;
 
+/** An old query that was answered: what was asked, and the rows that were found. */
+export interface AskedOldQuery {
+  readonly userId: string;
+  readonly operation: keyof LegacySql;
+  readonly parameters: Parameters;
+  /** The statements that it was to be answered by. */
+  readonly sql: LegacySql;
+  readonly rows: readonly object[];
+}
+
 /** Answers the old API's queries, each person's from the side that his statements read. */
 @Injectable()
 export class LegacyService {
@@ -18,6 +28,8 @@ export class LegacyService {
     private readonly database: Database,
     /** By the person's id, as the database names him. */
     private readonly sqlFor: (userId: string) => LegacySql | Promise<LegacySql>,
+    /** Told of each query once it is answered; it must not throw. */
+    private readonly onAnswered: (asked: AskedOldQuery) => void = () => undefined,
   ) {}
 
   /** The newest `limit` rows between two people after skipping the newest `offset`, oldest first. */
@@ -29,12 +41,7 @@ export class LegacyService {
     offset: number | null,
   ): Promise<LegacyMessage[]> {
     checkSelf(viewer, userId);
-    return this.page(
-      (await this.sqlFor(viewer.id)).messages,
-      { me: viewer.id, peer: String(peerId) },
-      limit,
-      offset,
-    );
+    return this.page(viewer, 'messages', { peer: String(peerId) }, limit, offset);
   }
 
   /** As `messages`, of a group; nothing for those who never wrote in it. */
@@ -44,35 +51,18 @@ export class LegacyService {
     limit: number | null,
     offset: number | null,
   ): Promise<LegacyMessage[]> {
-    return this.page(
-      (await this.sqlFor(viewer.id)).groupMessages,
-      { me: viewer.id, group: String(groupId) },
-      limit,
-      offset,
-    );
+    return this.page(viewer, 'groupMessages', { group: String(groupId) }, limit, offset);
   }
 
   /** The row, for its sender, its recipient or a writer of its group; null for others, as if it were not there. */
   async message(viewer: Account, id: number): Promise<LegacyMessage | null> {
-    const [row] = await this.database.reader.all<LegacyRow>(
-      (await this.sqlFor(viewer.id)).message,
-      {
-        me: viewer.id,
-        id: String(id),
-      },
-    );
+    const [row] = await this.rows<LegacyRow>(viewer, 'message', { id: String(id) });
     return row === undefined ? null : present(row);
   }
 
   /** A row that has just come, where the person may see it and it is not his own; one that the old API cannot say is left out. */
   async findNew(viewer: Account, id: string): Promise<LegacyMessage | null> {
-    const [row] = await this.database.reader.all<LegacyRow>(
-      (await this.sqlFor(viewer.id)).message,
-      {
-        me: viewer.id,
-        id,
-      },
-    );
+    const [row] = await this.rows<LegacyRow>(viewer, 'message', { id });
     if (row === undefined || row.sender_id === viewer.id) return null;
     try {
       return present(row);
@@ -86,38 +76,41 @@ export class LegacyService {
   /** The newest row of each thread, newest first. */
   async recentMessages(viewer: Account, userId: number): Promise<LegacyMessage[]> {
     checkSelf(viewer, userId);
-    const rows = await this.database.reader.all<LegacyRow>(
-      (await this.sqlFor(viewer.id)).recentMessages,
-      {
-        me: viewer.id,
-      },
-    );
+    const rows = await this.rows<LegacyRow>(viewer, 'recentMessages');
     return rows.map(present);
   }
 
   async unreadCount(viewer: Account, userId: number): Promise<number> {
     checkSelf(viewer, userId);
-    const [row] = await this.database.reader.all<{ count: number | string }>(
-      (await this.sqlFor(viewer.id)).unreadCount,
-      {
-        me: viewer.id,
-      },
-    );
+    const [row] = await this.rows<{ count: number | string }>(viewer, 'unreadCount');
     return Number(row?.count ?? 0);
   }
 
   private async page(
-    statement: string,
-    parameters: Record<string, string>,
+    viewer: Account,
+    operation: 'messages' | 'groupMessages',
+    of: Record<string, string>,
     limit: number | null,
     offset: number | null,
   ): Promise<LegacyMessage[]> {
-    const rows = await this.database.reader.all<LegacyRow>(statement, {
-      ...parameters,
+    const rows = await this.rows<LegacyRow>(viewer, operation, {
+      ...of,
       limit: checkWithin('limit', limit ?? 50, MOST_ROWS),
       offset: checkWithin('offset', offset ?? 0, MOST_INT),
     });
-    return rows.reverse().map(present);
+    return rows.map(present).reverse();
+  }
+
+  private async rows<Row extends object>(
+    { id: userId }: Account,
+    operation: keyof LegacySql,
+    of: Parameters = {},
+  ): Promise<Row[]> {
+    const sql = await this.sqlFor(userId);
+    const parameters = { me: userId, ...of };
+    const rows = await this.database.reader.all<Row>(sql[operation], parameters);
+    this.onAnswered({ userId, operation, parameters, sql, rows });
+    return rows;
   }
 }
 

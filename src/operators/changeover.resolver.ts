@@ -3,7 +3,12 @@ import { Args, Int, Mutation, Query, ResolveField, Resolver, Subscription } from
 import { Viewer } from '../auth/viewer.js';
 import { mapped } from '../graphql/mapped.js';
 import { ChangeoverService } from './changeover.service.js';
-import { Changeover, ChangeoverStage, QuarantineConnection } from './changeover.types.js';
+import {
+  Changeover,
+  ChangeoverStage,
+  QuarantineConnection,
+  ShadowDifferenceConnection,
+} from './changeover.types.js';
 import { OperatorGuard } from './operator.guard.js';
 
 /** The changeover as operators see and lead it; whoever is none is told FORBIDDEN. */
@@ -30,6 +35,16 @@ export class ChangeoverResolver {
       after: after ?? null,
       reason: reason ?? null,
     });
+  }
+
+  @ResolveField('shadowDifferences', () => ShadowDifferenceConnection, {
+    description: 'Old calls that both sides answer differently, one for each call of a person.',
+  })
+  shadowDifferences(
+    @Args('first', { type: () => Int, nullable: true }) first?: number | null,
+    @Args('after', { type: () => String, nullable: true }) after?: string | null,
+  ): Promise<ShadowDifferenceConnection> {
+    return this.service.shadowDifferences({ first: first ?? null, after: after ?? null });
   }
 
   @Mutation(() => Changeover, { description: 'For operators only: has the copy rest.' })

@@ -3,21 +3,30 @@ import type { ChangeoverContext } from '../changeover/context.js';
 import { setCutover } from '../changeover/cutover.js';
 import { readQuarantine } from '../changeover/quarantine.js';
 import { parseTarget, rollback } from '../changeover/rollback.js';
+import { readDifferences } from '../changeover/shadow.js';
 import { type Status, status } from '../changeover/status.js';
 import { setPaused, setRateLimit } from '../changeover/wishes.js';
 import { SegueError } from '../errors/segue-error.js';
 import { connectionOf, readKey, readPageRequest, writeKey } from '../graphql/connections.js';
 import { globalId } from '../graphql/global-ids.js';
-import type { Changeover, ChangeoverStage, QuarantineConnection } from './changeover.types.js';
+import type {
+  Changeover,
+  ChangeoverStage,
+  QuarantineConnection,
+  ShadowDifferenceConnection,
+} from './changeover.types.js';
 import { checkOperator } from './operator.guard.js';
 import type { Operators } from './operators.js';
 
 /** How often it is looked how far the changeover has come, in ms. */
 const LOOK_MS = 1_000;
 
-export interface QuarantineQuestion {
+interface PageQuestion {
   readonly first: number | null;
   readonly after: string | null;
+}
+
+export interface QuarantineQuestion extends PageQuestion {
   readonly reason: string | null;
 }
 
@@ -79,6 +88,20 @@ export class ChangeoverService {
     const { edges, pageInfo } = connectionOf(request, rows, request.after !== null, (row) => ({
       cursor: writeKey(row.legacyId),
       node: row,
+    }));
+    return { edges, pageInfo };
+  }
+
+  /** @throws SegueError BAD_USER_INPUT. */
+  async shadowDifferences(question: PageQuestion): Promise<ShadowDifferenceConnection> {
+    const request = readPageRequest(question, (cursor) => readKey(cursor, 1)?.[0] ?? null);
+    const rows = await readDifferences(this.context.database, {
+      after: request.after,
+      size: request.size + 1,
+    });
+    const { edges, pageInfo } = connectionOf(request, rows, request.after !== null, (row) => ({
+      cursor: writeKey(row.id),
+      node: { ...row, userId: globalId('User', row.userId), at: new Date(row.at) },
     }));
     return { edges, pageInfo };
   }

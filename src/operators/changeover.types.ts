@@ -39,6 +39,45 @@ export class QuarantineConnection {
   readonly pageInfo!: PageInfo;
 }
 
+@ObjectType({ description: 'An old call that both sides answer differently: the last time.' })
+export class ShadowDifference {
+  @Field({ description: 'With its arguments.' })
+  readonly operation!: string;
+
+  @Field(() => ID)
+  readonly userId!: string;
+
+  @Field(() => DateTime)
+  readonly at!: Date;
+
+  @Field()
+  readonly oldAnswer!: string;
+
+  @Field()
+  readonly newAnswer!: string;
+
+  @Field(() => String, { nullable: true, description: 'Why an operator says that it is right so.' })
+  readonly reason!: string | null;
+}
+
+@ObjectType()
+export class ShadowDifferenceEdge {
+  @Field()
+  readonly cursor!: string;
+
+  @Field(() => ShadowDifference)
+  readonly node!: ShadowDifference;
+}
+
+@ObjectType()
+export class ShadowDifferenceConnection {
+  @Field(() => [ShadowDifferenceEdge])
+  readonly edges!: readonly ShadowDifferenceEdge[];
+
+  @Field(() => PageInfo)
+  readonly pageInfo!: PageInfo;
+}
+
 @ObjectType({ description: 'Where the move out of the old table stands.' })
 export class Changeover {
   @Field(() => ChangeoverStage)
@@ -86,6 +125,12 @@ export class Changeover {
     description: 'Of the people who ask by the old API, how many are answered from the new side.',
   })
   readonly cutoverPercent!: number;
+
+  @Field(() => SafeInt, { description: 'Old calls that were compared with the other side.' })
+  readonly shadowCompared!: number;
+
+  @Field(() => SafeInt, { description: 'Those of them that differed.' })
+  readonly shadowMismatches!: number;
 
   @Field(() => DateTime, { nullable: true })
   readonly verifiedAt!: Date | null;

@@ -32,6 +32,7 @@ export const postgresTables: OwnTables = {
     'changeover_lease',
     'changeover_log',
     'cutover_users',
+    'shadow_differences',
     'operators',
     'changeover_queue',
     'departed_accounts',
@@ -106,6 +107,8 @@ export const postgresTables: OwnTables = {
       "migrated" bigint NOT NULL DEFAULT 0, "quarantined" bigint NOT NULL DEFAULT 0, "rows_per_second" bigint NOT NULL DEFAULT 0, "applied" bigint NOT NULL DEFAULT 0, "started_at" bigint, "voided_at" bigint, "voided_by" text,
       "paused" boolean NOT NULL DEFAULT false, "rate_limit" bigint, "throttled_by" text, "lock_hold" bigint,
       "compared_through" bigint, "bypassed" bigint NOT NULL DEFAULT 0, "cutover_percent" smallint NOT NULL DEFAULT 0, "kept_since" bigint,
+      "shadow_sample" bigint NOT NULL DEFAULT 0, "shadow_compared" bigint NOT NULL DEFAULT 0, "shadow_mismatches" bigint NOT NULL DEFAULT 0,
+      "shadow_noise" bigint NOT NULL DEFAULT 0, "shadow_undecided" bigint NOT NULL DEFAULT 0,
       "changed_at" bigint NOT NULL, CONSTRAINT "changeover_state_one_row" CHECK ("id" = 1))`,
     `INSERT INTO "changeover_state" ("id", "stage", "changed_at") VALUES (1, 'LEGACY', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)`,
 
@@ -114,6 +117,10 @@ export const postgresTables: OwnTables = {
     `CREATE TABLE "changeover_log" ("id" bigserial PRIMARY KEY NOT NULL, "at" bigint NOT NULL, "who" text NOT NULL, "did" text NOT NULL)`,
 
     `CREATE TABLE "cutover_users" ("user_id" bigint PRIMARY KEY NOT NULL, "since" bigint NOT NULL)`,
+
+    `CREATE TABLE "shadow_differences" ("id" bigserial PRIMARY KEY NOT NULL, "operation" text NOT NULL, "user_id" bigint NOT NULL,
+      "at" bigint NOT NULL, "times" bigint NOT NULL, "old_answer" text NOT NULL, "new_answer" text NOT NULL, "reason" text)`,
+    `CREATE UNIQUE INDEX "shadow_differences_call" ON "shadow_differences" ("operation", "user_id")`,
 
     `CREATE TABLE "operators" ("user_id" bigint PRIMARY KEY NOT NULL, "phone" text NOT NULL, "granted_at" bigint NOT NULL, "granted_by" text NOT NULL)`,
 

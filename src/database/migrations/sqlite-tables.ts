@@ -19,6 +19,7 @@ export const sqliteTables: OwnTables = {
     'changeover_lease',
     'changeover_log',
     'cutover_users',
+    'shadow_differences',
     'operators',
     'changeover_queue',
     'departed_accounts',
@@ -94,6 +95,8 @@ export const sqliteTables: OwnTables = {
       "migrated" integer NOT NULL DEFAULT 0, "quarantined" integer NOT NULL DEFAULT 0, "rows_per_second" integer NOT NULL DEFAULT 0, "applied" integer NOT NULL DEFAULT 0, "started_at" integer, "voided_at" integer, "voided_by" text,
       "paused" boolean NOT NULL DEFAULT 0, "rate_limit" integer, "throttled_by" text, "lock_hold" integer,
       "compared_through" integer, "bypassed" integer NOT NULL DEFAULT 0, "cutover_percent" integer NOT NULL DEFAULT 0, "kept_since" integer,
+      "shadow_sample" integer NOT NULL DEFAULT 0, "shadow_compared" integer NOT NULL DEFAULT 0, "shadow_mismatches" integer NOT NULL DEFAULT 0,
+      "shadow_noise" integer NOT NULL DEFAULT 0, "shadow_undecided" integer NOT NULL DEFAULT 0,
       "changed_at" integer NOT NULL, CONSTRAINT "changeover_state_one_row" CHECK ("id" = 1))`,
     `INSERT INTO "changeover_state" ("id", "stage", "changed_at") VALUES (1, 'LEGACY', unixepoch() * 1000000)`,
 
@@ -102,6 +105,10 @@ export const sqliteTables: OwnTables = {
     `CREATE TABLE "changeover_log" ("id" integer PRIMARY KEY AUTOINCREMENT NOT NULL, "at" integer NOT NULL, "who" text NOT NULL, "did" text NOT NULL)`,
 
     `CREATE TABLE "cutover_users" ("user_id" integer PRIMARY KEY NOT NULL, "since" integer NOT NULL)`,
+
+    `CREATE TABLE "shadow_differences" ("id" integer PRIMARY KEY AUTOINCREMENT NOT NULL, "operation" text NOT NULL, "user_id" integer NOT NULL,
+      "at" integer NOT NULL, "times" integer NOT NULL, "old_answer" text NOT NULL, "new_answer" text NOT NULL, "reason" text)`,
+    `CREATE UNIQUE INDEX "shadow_differences_call" ON "shadow_differences" ("operation", "user_id")`,
 
     `CREATE TABLE "operators" ("user_id" integer PRIMARY KEY NOT NULL, "phone" text NOT NULL, "granted_at" integer NOT NULL, "granted_by" text NOT NULL)`,
 

@@ -17,6 +17,8 @@ import {
 } from './conversations/conversations.resolver.js';
 import type { Bus } from './events/bus.js';
 import type { EventHub } from './events/event-hub.js';
+import { DeprecatedCallGuard } from './legacy/deprecated-call.guard.js';
+import { DeprecatedCalls } from './legacy/deprecated-calls.js';
 import { LegacyFeed } from './legacy/legacy-feed.js';
 import { LegacyResolver } from './legacy/legacy.resolver.js';
 import { LegacyWritesService } from './legacy/legacy-writes.service.js';
@@ -46,6 +48,7 @@ import { HealthService } from './web/health.service.js';
 import { MOST_TOKENS } from './web/documents.js';
 import { Metrics } from './web/metrics.js';
 import { MetricsController } from './web/metrics.controller.js';
+import { type Deprecation, deprecationPlugin } from './web/deprecation.js';
 import { noSubscriptions } from './web/no-subscriptions.plugin.js';
 
 /** All resolvers; `schema.gql` is made from them. */
@@ -83,6 +86,11 @@ export interface AppParts extends AuthParts {
   /** What operators have done: with the database that they look at. */
   readonly changeover: Omit<ChangeoverContext, 'who'>;
   readonly migrationsTable: string;
+  /** Counts who calls the old API, and says until when it is answered. */
+  readonly deprecatedCalls: DeprecatedCalls;
+  readonly deprecation: Deprecation;
+  /** For how long nobody may have called the old API before the contract step, in seconds. */
+  readonly quietTime: number;
   /** Whether the old table of accounts takes who was there when. */
   readonly keepsLastSeen: () => Promise<boolean>;
 }
@@ -99,6 +107,9 @@ export class AppModule {
     keepsLastSeen,
     changeover,
     migrationsTable,
+    deprecatedCalls,
+    deprecation,
+    quietTime,
     ...parts
   }: AppParts): DynamicModule {
     const { database, mapping, hasOpenGroups } = parts;
@@ -140,7 +151,7 @@ export class AppModule {
           persistedQueries: false,
           parseOptions: { maxLexicalTokens: MOST_TOKENS },
           formatError,
-          plugins: [noSubscriptions],
+          plugins: [noSubscriptions, deprecationPlugin(deprecation)],
           context: ({ headers }: FastifyRequest, reply: FastifyReply) =>
             contextOf(headers, { reply }),
         }),
@@ -151,6 +162,8 @@ export class AppModule {
         ...authProviders(parts),
         ...chatProviders(chat, hub),
         ServedGuard,
+        { provide: DeprecatedCalls, useValue: deprecatedCalls },
+        DeprecatedCallGuard,
         { provide: Serving, useValue: new Serving(checkServed) },
         { provide: LegacyService, useValue: legacy },
         {
@@ -164,6 +177,7 @@ export class AppModule {
             hub,
             typing: chat.typing,
             servedSides,
+            sides,
             hasOpenGroups,
           }),
         },
@@ -193,7 +207,7 @@ export class AppModule {
         { provide: Operators, useValue: operators },
         {
           provide: ChangeoverService,
-          useValue: new ChangeoverService(changeover, migrationsTable, operators),
+          useValue: new ChangeoverService(changeover, migrationsTable, operators, quietTime),
         },
         OperatorGuard,
         { provide: Metrics, useValue: metrics },

@@ -4,6 +4,7 @@ import type { Database } from './database/database.js';
 import { type Chore, Chores } from './database/chores.js';
 import { tryAgain } from './database/try-again.js';
 import { forgetEvents } from './events/event-log.js';
+import type { DeprecatedCalls } from './legacy/deprecated-calls.js';
 import type { PresenceService } from './presence/presence.service.js';
 import type { ReceiptWriter } from './receipts/receipt-writer.js';
 
@@ -11,17 +12,17 @@ export interface ChatChoresParts {
   readonly database: Database;
   readonly receipts: ReceiptWriter;
   readonly presences: PresenceService;
+  readonly deprecatedCalls: DeprecatedCalls;
   /** For how long events are kept, in seconds. */
   readonly eventRetention: number;
 }
 
 /** What a chat needs to be looked after: receipts that are still to be written on old rows, who came and went, events that are too old. */
 export function chatChores(
-  { database, receipts, presences, eventRetention }: ChatChoresParts,
+  { database, receipts, presences, deprecatedCalls, eventRetention }: ChatChoresParts,
   warn: (message: string) => void,
 ): Chores {
-  const isServed = async (): Promise<boolean> =>
-    servedSidesAt((await readState(database)).stage) !== 'old';
+  const isServed = async (): Promise<boolean> => servedSidesAt(await readState(database)) !== 'old';
   const chores: Chore[] = [
     {
       name: 'A receipt was not written on all of its old rows',
@@ -42,6 +43,15 @@ export function chatChores(
       restMs: 250,
       rests: 2,
       run: () => presences.flush(),
+    },
+    {
+      name: 'Who called the old API was not written down',
+      restMs: 1_000,
+      rests: 20,
+      run: async () => {
+        if ((await readState(database)).stage === 'LEGACY') deprecatedCalls.forget();
+        else await deprecatedCalls.flush(database);
+      },
     },
     {
       name: 'Old events were not forgotten',

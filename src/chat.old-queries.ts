@@ -2,7 +2,8 @@ import { CutoverSides, type OldOrNew } from './changeover/cutover-sides.js';
 import { fallingBack } from './changeover/falling-back.js';
 import { Shadow } from './changeover/shadow.js';
 import { checkShape, hasTable } from './changeover/shape.js';
-import { hasReached, type Stage } from './changeover/stage.js';
+import { presentMapping } from './changeover/retired.js';
+import { hasReached, readState, type Stage } from './changeover/stage.js';
 import type { Config } from './config/config.js';
 import type { Database } from './database/database.js';
 import { SegueError } from './errors/segue-error.js';
@@ -39,25 +40,30 @@ export async function oldQueriesOn(
       answered[side] += 1;
       return sides[side];
     };
-  if (stage === 'CONTRACTED') {
+  const state = await readState(database);
+  if (stage === 'CONTRACTED' && state.retiredAt === null) {
     const hasMessages = await hasTable(database, mapping.messages.table);
     const only = newSideSql(dialect, mapping, hasMessages);
     const use = on({ old: only, new: only });
     const service = new LegacyService(database, () => use('new'));
     return { service, answered, stop: () => Promise.resolve() };
   }
-  await checkShape(database, mapping);
+  await checkShape(database, presentMapping(mapping, state));
   if (legacyReads === 'new' && !hasReached(stage, 'VERIFIED'))
     throw new SegueError(
       'WRONG_STAGE',
       `LEGACY_READS is "new" and the stage is ${stage}: the new side answers once it is VERIFIED. Run 'segue migrate', or leave LEGACY_READS out, and have 'segue cutover' say who is answered by which side.`,
     );
-  const sides = { old: oldSideSql(dialect, mapping), new: newSideSql(dialect, mapping, true) };
+  const sides = {
+    old: oldSideSql(dialect, mapping),
+    new: newSideSql(dialect, mapping, true),
+    alone: newSideSql(dialect, mapping, false),
+  };
   const use = on(sides);
   const cutover = new CutoverSides(database);
   const shadow = new Shadow(database, sides, warn);
   const service = new LegacyService(
-    legacyReads === 'old' ? database : fallingBack(database, { from: sides.new, to: sides.old }),
+    fallingBack(database, sides),
     async (userId) => use(legacyReads === 'cutover' ? await cutover.sideFor(userId) : legacyReads),
     (asked) => {
       shadow.note(asked);

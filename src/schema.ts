@@ -16,6 +16,7 @@ import { migrationsOf } from './database/migrations/migrations.js';
 import { type OldTable, oldTableEntity } from './database/old-table.js';
 import type { Schema } from './database/schema.js';
 import { eventEntity, eventLogEntity } from './events/event.entities.js';
+import { deprecatedUsageEntity } from './legacy/deprecated-usage.entity.js';
 import { legacyMessagesTable } from './legacy/legacy-message.table.js';
 import {
   enhancedMessageEntity,
@@ -63,6 +64,7 @@ export function schemaOf(engine: EngineName, mapping: LegacyMapping): Schema {
       books.logEntity(dialect),
       books.cutoverUserEntity(dialect),
       books.shadowDifferenceEntity(dialect),
+      deprecatedUsageEntity(dialect),
       books.queueEntity(dialect),
       books.departedAccountEntity(dialect),
       books.knownAccountEntity(dialect),

@@ -17,12 +17,14 @@ import { hasReached, readState, type Stage } from './changeover/stage.js';
 import { pulseOf } from './changeover/status.js';
 import type { Config } from './config/config.js';
 import type { Database } from './database/database.js';
+import { believed } from './database/believed.js';
 import { openDatabase } from './database/open-database.js';
 import type { Schema } from './database/schema.js';
-import { SegueError } from './errors/segue-error.js';
+import { messageOf, SegueError } from './errors/segue-error.js';
 import { EventHub } from './events/event-hub.js';
 import { Bus } from './events/bus.js';
 import { WakeUps } from './events/wake-ups.js';
+import { DeprecatedCalls } from './legacy/deprecated-calls.js';
 import { LegacyFeed } from './legacy/legacy-feed.js';
 import { LegacyWritesService } from './legacy/legacy-writes.service.js';
 import { serveOldRealtime } from './legacy/old-realtime.js';
@@ -30,11 +32,15 @@ import { OldSignals } from './legacy/old-signals.js';
 import { PresenceService } from './presence/presence.service.js';
 import { ReceiptWriter } from './receipts/receipt-writer.js';
 import { schemaOf } from './schema.js';
+import { Deprecation } from './web/deprecation.js';
 import { answerFrameworkError, HttpErrorsFilter } from './web/http-errors.filter.js';
 import { serveGraphiql } from './web/graphiql.js';
 import { JsonLogger } from './web/json-logger.js';
 import { Metrics } from './web/metrics.js';
 import { serveWebSocket } from './web/websocket.js';
+
+/** For how long it is believed whether there is something to call instead of the old API, in ms. */
+const BELIEVED_MS = 1_000;
 
 /** The largest request body, in bytes. */
 const BODY_LIMIT = 1_048_576;
@@ -69,6 +75,14 @@ export async function startServer(
     const bus = busOf(config, warn);
     const wakeUps = bus === null ? null : new WakeUps(bus.topic('wake'));
     const hub = new EventHub(database, warn, () => wakeUps?.tell());
+    const deprecatedCalls = new DeprecatedCalls();
+    const deprecation = new Deprecation(
+      believed(BELIEVED_MS, async () => {
+        const { stage: now, expandedAt } = await readState(database);
+        return now === 'LEGACY' || expandedAt === null ? null : new Date(expandedAt / 1_000);
+      }),
+      config.sunset,
+    );
     const old = await oldQueriesOn(config, database, stage, warn);
     const app = await NestFactory.create<NestFastifyApplication>(
       AppModule.with({
@@ -84,7 +98,7 @@ export async function startServer(
         sides,
         hub,
         bus,
-        servedSides: async () => servedSidesAt((await readState(database)).stage),
+        servedSides: async () => servedSidesAt(await readState(database)),
         checkServed: async () => {
           checkServes((await readState(database)).stage);
         },
@@ -97,6 +111,9 @@ export async function startServer(
           report: () => undefined,
         },
         migrationsTable: schema.migrationsTable,
+        deprecatedCalls,
+        deprecation,
+        quietTime: config.quietTime,
       }),
       new FastifyAdapter({ bodyLimit: BODY_LIMIT, frameworkErrors: answerFrameworkError }),
       {
@@ -114,7 +131,7 @@ export async function startServer(
       app.getHttpServer(),
       app.get(GraphQLSchemaHost).schema,
       app.get(SignedInGuard),
-      (userId) => presences.roster.arrive(userId),
+      { arrive: (userId) => presences.roster.arrive(userId), deprecation },
     );
     const oldDoor = serveOldRealtime(
       app.getHttpServer(),
@@ -124,6 +141,9 @@ export async function startServer(
         feed: app.get(LegacyFeed),
         signals: app.get(OldSignals),
         arrive: (userId, socketId) => presences.arriveBySocket(userId, socketId),
+        note: (operation, client) => {
+          deprecatedCalls.note(operation, client);
+        },
       },
       warn,
     );
@@ -141,11 +161,14 @@ export async function startServer(
         database,
         receipts: new ReceiptWriter(database.dialect, sides),
         presences,
+        deprecatedCalls,
         eventRetention: config.eventRetention,
       },
       warn,
     );
-    const keeper = stage === 'CONTRACTED' ? null : await keep(config, schema, logger, hub);
+    // A table that was only put away can come back.
+    const isOver = stage === 'CONTRACTED' && (await readState(database)).retiredAt === null;
+    const keeper = isOver ? null : await keep(config, schema, logger, hub);
     wakeUps?.follow(() => {
       hub.wakeHere();
     });
@@ -159,6 +182,9 @@ export async function startServer(
         await app.close();
         await old.stop();
         await chores.stop();
+        await deprecatedCalls.flush(database).catch((error: unknown) => {
+          warn(`Who called the old API was not written down: ${messageOf(error)}`);
+        });
         await presences.end();
         bus?.stop();
         await keeper?.stop();

@@ -9,6 +9,7 @@ import { GqlExecutionContext } from '@nestjs/graphql';
 import { SegueError } from '../errors/segue-error.js';
 import { Loaders } from '../graphql/loaders.js';
 import type { Account } from '../users/users.service.js';
+import { clientNameOf } from './client-name.js';
 import { type CookieReply, findCookie, ACCESS_COOKIE } from './session-cookies.js';
 import { TokensService } from './tokens.service.js';
 
@@ -28,6 +29,9 @@ export interface GraphQLContext {
   loaders: Loaders;
   /** The answer that cookies go into; a WebSocket has none. */
   readonly reply: CookieReply | undefined;
+  /** What the client calls itself, and the deprecated fields that it has called. */
+  readonly client: string;
+  readonly deprecated: Set<string>;
   viewer?: Promise<Viewer>;
 }
 
@@ -40,9 +44,21 @@ export function contextOf(
   {
     authorization = headers.authorization,
     reply,
-  }: { authorization?: string | undefined; reply?: CookieReply | undefined } = {},
+    client = clientNameOf(headers),
+  }: {
+    authorization?: string | undefined;
+    reply?: CookieReply | undefined;
+    client?: string;
+  } = {},
 ): GraphQLContext {
-  return { headers, authorization, loaders: new Loaders(), reply };
+  return {
+    headers,
+    authorization,
+    loaders: new Loaders(),
+    reply,
+    client,
+    deprecated: new Set(),
+  };
 }
 
 /** Lets a field be asked only by a signed-in person. */

@@ -23,6 +23,9 @@ const FIRST_SLICE = 100;
 const SMALLEST_SLICE = 50;
 const LARGEST_SLICE = 1_000;
 
+/** For how long after a message was sent here its old row counts as written with it, in microseconds. */
+const A_MOMENT = 5_000_000;
+
 /** Runs one transaction that excludes all others of the changeover: behind a lease's fence, or `Lease.once`. */
 export type RunExcluded = <Result>(
   work: (transaction: Queryable) => Promise<Result>,
@@ -202,10 +205,18 @@ export class Applier {
   }
 
   private async takeAway(transaction: Queryable, ids: readonly string[]): Promise<number> {
-    await transaction.run('UPDATE changeover_state SET applied = applied + :count WHERE id = 1', {
-      count: ids.length,
-    });
-    return transaction.run(this.sql.takeAway, { ids: JSON.stringify(ids) });
+    const some = { ids: JSON.stringify(ids) };
+    const [foreign] = await transaction.all<{ count: number | string; last: string | null }>(
+      this.sql.foreign,
+      some,
+    );
+    await transaction.run(
+      `UPDATE changeover_state SET applied = applied + :count, foreign_writes = foreign_writes + :foreign,
+         foreign_written_at = CASE WHEN CAST(:last AS bigint) > coalesce(foreign_written_at, 0) THEN CAST(:last AS bigint) ELSE foreign_written_at END
+       WHERE id = 1`,
+      { count: ids.length, foreign: Number(foreign?.count), last: foreign?.last ?? null },
+    );
+    return transaction.run(this.sql.takeAway, some);
   }
 }
 
@@ -243,6 +254,11 @@ interface ApplySql {
   readonly entries: string;
   /** Deletes the entries of the JSON array `:ids`. */
   readonly takeAway: string;
+  /**
+   * Those of the entries `:ids` that somebody else's write has left, as `{count, last}`. What our own mirrors leave bears another
+   * source, or is about a message that was sent here a moment before: an old trigger has changed what was inserted.
+   */
+  readonly foreign: string;
   /** Rows of which the new side says something and the old table nothing, as `{legacyId}` after `:after`. */
   readonly gone: readonly string[];
   /** Copies of the rows of `:account`, or of anybody, that are wrong about whether there is such an account. */
@@ -264,6 +280,9 @@ function applySql(dialect: Dialect, mapping: LegacyMapping): ApplySql {
   return {
     entries: `SELECT CAST(id AS text) AS id, source, CAST(legacy_id AS text) AS "legacyId" FROM changeover_queue LIMIT :size`,
     takeAway: `DELETE FROM changeover_queue WHERE id IN (${dialect.entriesIn('ids')})`,
+    foreign: `SELECT count(*) AS count, CAST(max(q.queued_at) AS text) AS last FROM changeover_queue q
+      WHERE q.id IN (${dialect.entriesIn('ids')}) AND q.source = '${SOURCES.messages}'
+        AND NOT EXISTS (SELECT 1 FROM enhanced_messages e WHERE e.id = q.legacy_id AND e.made_here AND q.queued_at - e.sent_at < ${A_MOMENT})`,
     gone: [
       page('e.legacy_message_id', `enhanced_messages e WHERE ${isGone('e.legacy_message_id')}`),
       page('q.legacy_id', `changeover_quarantine q WHERE ${isGone('q.legacy_id')}`),

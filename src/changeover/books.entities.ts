@@ -54,6 +54,15 @@ export function stateEntity({ types }: Dialect): EntitySchema {
       // When a rollback laid the new side aside, which has things that the old table has no column for. Null: it took the
       // copies away, or there was none.
       keptSince: { name: 'kept_since', type: types.instant, nullable: true },
+      // When it was expanded: from then on it is counted who writes to the old table, and who calls what is deprecated.
+      expandedAt: { name: 'expanded_at', type: types.instant, nullable: true },
+      // When the contract step gave the old table another name, for as long as it is still there.
+      retiredAt: { name: 'retired_at', type: types.instant, nullable: true },
+      // From when on nothing is written to it any more, since it is about to be dropped: there is no way back from here.
+      sealedAt: { name: 'sealed_at', type: types.instant, nullable: true },
+      // Writes of others to the old messages that were captured, and when the last one was.
+      foreignWrites: { ...count, name: 'foreign_writes' },
+      foreignWrittenAt: { name: 'foreign_written_at', type: types.instant, nullable: true },
       // Of the old calls, how many hundredths of a percent are compared with the other side; and what came of it: those that
       // differed, those in which the old side differed from itself, and those for which apply was behind all the time.
       shadowSample: { ...count, name: 'shadow_sample' },
@@ -207,6 +216,8 @@ export function quarantineEntity({ types }: Dialect): EntitySchema {
       recipientId: { ...text, name: 'recipient_id' },
       groupId: { ...text, name: 'group_id' },
       quarantinedAt: { name: 'quarantined_at', type: types.instant },
+      // Why an operator says that it may be left behind with the old table; null: nobody has.
+      signedOff: { name: 'signed_off', type: 'text', nullable: true },
     },
     indices: [
       { name: 'changeover_quarantine_pair', columns: ['senderId', 'recipientId'] },

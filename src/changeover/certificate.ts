@@ -35,7 +35,7 @@ const FRESH_HOURS = 24;
 /** The newest certificate; null when nothing was ever compared. */
 export async function findCertificate(
   queryable: Queryable,
-  { now }: Dialect,
+  { now }: Pick<Dialect, 'now'>,
 ): Promise<Certificate | null> {
   const [row] = await queryable.all<Record<string, number | string | null>>(
     `SELECT id, legacy_messages AS legacy, migrated_messages AS migrated, quarantined_messages AS quarantined, mismatches, pending,

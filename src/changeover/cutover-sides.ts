@@ -1,3 +1,4 @@
+import { believed } from '../database/believed.js';
 import type { Database } from '../database/database.js';
 import { hundredthOf } from './cutover.js';
 import { readState } from './stage.js';
@@ -16,8 +17,7 @@ const NOBODY: Cutover = { percent: 0, users: new Set() };
 
 /** Which side answers somebody's old queries, as the cutover has come so far. */
 export class CutoverSides {
-  private reading: Promise<Cutover> | null = null;
-  private readAt = -Infinity;
+  private readonly cutover = believed(BELIEVED_MS, () => this.read());
 
   constructor(private readonly database: Database) {}
 
@@ -25,20 +25,6 @@ export class CutoverSides {
   async sideFor(userId: string): Promise<OldOrNew> {
     const { percent, users } = await this.cutover();
     return users.has(userId) || hundredthOf(userId) < percent ? 'new' : 'old';
-  }
-
-  private cutover(): Promise<Cutover> {
-    const now = performance.now();
-    if (this.reading === null || now - this.readAt > BELIEVED_MS) {
-      this.readAt = now;
-      const reading = this.read();
-      this.reading = reading;
-      // What could not be read is read again by the next one.
-      reading.catch(() => {
-        if (this.reading === reading) this.reading = null;
-      });
-    }
-    return this.reading;
   }
 
   private async read(): Promise<Cutover> {

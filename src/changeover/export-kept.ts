@@ -1,8 +1,6 @@
-import { constants } from 'node:fs';
-import { type FileHandle, open, rename } from 'node:fs/promises';
 import { LOWEST_ID } from '../database/ids.js';
-import { messageOf, SegueError } from '../errors/segue-error.js';
 import type { ChangeoverContext } from './context.js';
+import { inNewFile } from './new-file.js';
 
 /** Rows of one statement, and of one write. */
 const ROWS_PER_PAGE = 1_000;
@@ -21,34 +19,16 @@ const TABLES: readonly [table: string, key: string, rows: string][] = [
  * owner alone. Takes no lock: to be called when nobody writes there any more.
  * @throws SegueError BAD_USER_INPUT when the file is there already, or cannot be written.
  */
-export async function exportKept(context: ChangeoverContext, path: string): Promise<number> {
-  const part = `${path}.part`;
-  let file: FileHandle;
-  try {
-    // Taken now: a file of that name is never written over.
-    const name = await open(path, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600);
-    await name.close();
-    file = await open(part, 'w', 0o600);
-  } catch (error) {
-    throw new SegueError(
-      'BAD_USER_INPUT',
-      `--export ${path} cannot be written (${messageOf(error)}): it takes a file that is not there yet. Nothing was dropped.`,
-      { cause: error },
-    );
-  }
-  let rows = 0;
-  try {
+export function exportKept(context: ChangeoverContext, path: string): Promise<number> {
+  return inNewFile(path, async (write) => {
+    let rows = 0;
     for (const table of TABLES)
       for await (const page of pagesOf(context, table)) {
-        await file.appendFile(page.map((row) => `${JSON.stringify(row)}\n`).join(''));
+        await write(page.map((row) => `${JSON.stringify(row)}\n`).join(''));
         rows += page.length;
       }
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(part, path);
-  return rows;
+    return rows;
+  });
 }
 
 async function* pagesOf(

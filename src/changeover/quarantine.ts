@@ -11,6 +11,7 @@ import {
 import { inParts } from './content-bytes.js';
 import { applyUnlessOthersDo } from './apply.js';
 import type { ChangeoverContext } from './context.js';
+import { noteAction } from './log.js';
 import { rowRules } from './row-rules.js';
 import { type Settled, settleRows } from './settle.js';
 import { hasReached, readState } from './stage.js';
@@ -25,6 +26,8 @@ export interface QuarantinedRow {
   readonly legacyId: string;
   readonly reason: string;
   readonly detail: string;
+  /** Why an operator says that it may be left behind with the old table; null: nobody has. */
+  readonly signedOff: string | null;
 }
 
 /** A value of an old row without loss: its type, and its text, or its bytes in hex where they are no text. */
@@ -45,7 +48,7 @@ export async function* listQuarantine(database: Database): AsyncGenerator<Quaran
   await checkExpanded(database);
   yield* pages<QuarantinedRow>(
     database,
-    `SELECT CAST(q.legacy_id AS text) AS "legacyId", q.reason, q.detail FROM changeover_quarantine q
+    `SELECT CAST(q.legacy_id AS text) AS "legacyId", q.reason, q.detail, q.signed_off AS "signedOff" FROM changeover_quarantine q
      WHERE q.legacy_id >= CAST(:from AS bigint) ORDER BY q.legacy_id LIMIT :size`,
     ROWS_PER_PAGE,
   );
@@ -61,7 +64,7 @@ export async function readQuarantine(
 ): Promise<QuarantinedRow[]> {
   if ((await readState(database)).stage === 'LEGACY') return [];
   return database.reader.all<QuarantinedRow>(
-    `SELECT CAST(q.legacy_id AS text) AS "legacyId", q.reason, q.detail FROM changeover_quarantine q
+    `SELECT CAST(q.legacy_id AS text) AS "legacyId", q.reason, q.detail, q.signed_off AS "signedOff" FROM changeover_quarantine q
      WHERE (CAST(:after AS bigint) IS NULL OR q.legacy_id > CAST(:after AS bigint)) AND (CAST(:reason AS text) IS NULL OR q.reason = CAST(:reason AS text))
      ORDER BY q.legacy_id LIMIT :size`,
     { after, reason, size },
@@ -85,25 +88,88 @@ export async function* exportQuarantine({
     (column) =>
       `${dialect.typeOf(m[column])} AS "${column}Type", ${dialect.hexOf(m[column])} AS "${column}Hex"`,
   );
-  const statement = `SELECT CAST(q.legacy_id AS text) AS "legacyId", q.reason, q.detail, ${columns.join(', ')}
+  const statement = `SELECT CAST(q.legacy_id AS text) AS "legacyId", q.reason, q.detail, q.signed_off AS "signedOff", ${columns.join(', ')}
     FROM changeover_quarantine q LEFT JOIN ${rows.table} m ON ${m.id} = q.legacy_id
     WHERE q.legacy_id IN (${dialect.idsIn('ids')}) ORDER BY q.legacy_id`;
   type Row = QuarantinedRow & Readonly<Record<string, string | null>>;
-  for await (const page of exportedPages<Row>({ database, mapping }, statement))
+  const ids = `SELECT CAST(q.legacy_id AS text) AS "legacyId" FROM changeover_quarantine q
+    WHERE q.legacy_id >= CAST(:from AS bigint) ORDER BY q.legacy_id LIMIT :size`;
+  for await (const page of exportedPages<Row>({ database, mapping }, ids, statement))
     yield page.map((found) => ({
       legacyId: found.legacyId,
       reason: found.reason,
       detail: found.detail,
-      row:
-        found.idHex === '' || found.idHex === null
-          ? null
-          : (Object.fromEntries(
-              LEGACY_COLUMNS.map((column) => [
-                column,
-                toExported(found[`${column}Type`], found[`${column}Hex`]),
-              ]),
-            ) as Record<LegacyColumn, ExportedValue | null>),
+      signedOff: found.signedOff,
+      row: found.idHex === '' || found.idHex === null ? null : exportedRow(found),
     }));
+}
+
+/** All old rows by id, each with all that it holds, a page at a time. */
+export async function* exportOldRows({
+  database,
+  mapping,
+}: Pick<ChangeoverContext, 'database' | 'mapping'>): AsyncGenerator<
+  Readonly<Record<LegacyColumn, ExportedValue | null>>[]
+> {
+  const { dialect } = database;
+  const rows = oldRows(dialect, mapping);
+  const m = rows.of('m');
+  const columns = LEGACY_COLUMNS.map(
+    (column) =>
+      `${dialect.typeOf(m[column])} AS "${column}Type", ${dialect.hexOf(m[column])} AS "${column}Hex"`,
+  );
+  const ids = `SELECT CAST(${m.id} AS text) AS "legacyId" FROM ${rows.table} m
+    WHERE ${m.id} >= CAST(:from AS bigint) ORDER BY ${m.id} LIMIT :size`;
+  const statement = `SELECT CAST(${m.id} AS text) AS "legacyId", ${columns.join(', ')}
+    FROM ${rows.table} m WHERE ${m.id} IN (${dialect.idsIn('ids')}) ORDER BY ${m.id}`;
+  type Row = Readonly<Record<string, string | null>> & { readonly legacyId: string };
+  for await (const page of exportedPages<Row>({ database, mapping }, ids, statement))
+    yield page.map(exportedRow);
+}
+
+function exportedRow(
+  found: Readonly<Record<string, string | null>>,
+): Record<LegacyColumn, ExportedValue | null> {
+  return Object.fromEntries(
+    LEGACY_COLUMNS.map((column) => [
+      column,
+      toExported(found[`${column}Type`], found[`${column}Hex`]),
+    ]),
+  ) as Record<LegacyColumn, ExportedValue | null>;
+}
+
+/**
+ * Says of a row in quarantine that it may be left behind with the old table, and why. It holds until the row changes.
+ * @throws SegueError BAD_USER_INPUT without a reason; NOT_FOUND; WRONG_STAGE.
+ */
+export async function signOff(
+  { database, who }: ChangeoverContext,
+  legacyId: string,
+  reason: string,
+): Promise<void> {
+  await checkExpanded(database);
+  if (reason.trim() === '')
+    throw new SegueError(
+      'BAD_USER_INPUT',
+      'The reason is empty: say why the row may be left behind.',
+    );
+  await database.transaction(async (transaction) => {
+    const changed = /^-?\d{1,19}$/.test(legacyId)
+      ? await transaction.run(
+          `UPDATE changeover_quarantine SET signed_off = CAST(:reason AS text) WHERE CAST(legacy_id AS text) = CAST(:legacyId AS text)`,
+          { legacyId, reason },
+        )
+      : 0;
+    if (changed === 0)
+      throw new SegueError(
+        'NOT_FOUND',
+        `There is no message ${JSON.stringify(legacyId)} in quarantine: 'segue quarantine list' shows them.`,
+      );
+    await noteAction(transaction, database.dialect.now, {
+      who,
+      did: `quarantine: message ${legacyId} is signed off: ${reason}`,
+    });
+  });
 }
 
 export interface Replay {
@@ -183,14 +249,13 @@ function replayable(
     ORDER BY q.legacy_id LIMIT :size`;
 }
 
-/** As `pages`, of ids in `:ids`, and with no more rows than fit into memory. */
+/** As `pages` of `ids`, each with what `statement` says of `:ids`, and with no more rows than fit into memory. */
 async function* exportedPages<Row extends object>(
   { database, mapping }: Pick<ChangeoverContext, 'database' | 'mapping'>,
+  ids: string,
   statement: string,
 ): AsyncGenerator<Row[]> {
   const { dialect, reader } = database;
-  const ids = `SELECT CAST(q.legacy_id AS text) AS "legacyId" FROM changeover_quarantine q
-    WHERE q.legacy_id >= CAST(:from AS bigint) ORDER BY q.legacy_id LIMIT :size`;
   for await (const page of pages<{ legacyId: string }>(database, ids, EXPORTED_PER_PAGE)) {
     const listed = page.map(({ legacyId }) => legacyId);
     for (const part of await inParts(reader, { dialect, mapping }, listed))

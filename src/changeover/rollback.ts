@@ -5,6 +5,7 @@ import { SegueError } from '../errors/segue-error.js';
 import { type Bounds, oldRows } from '../legacy/old-rows.js';
 import { dropCapture, isCaptureOn, takeCaptureOff } from './capture.js';
 import type { ChangeoverContext } from './context.js';
+import { restoreOldTable } from './contract.js';
 import { endCutover } from './cutover.js';
 import { Lease } from './lease.js';
 import { noteAction } from './log.js';
@@ -31,7 +32,7 @@ import {
 } from './whole-old-side.js';
 
 /** Where a rollback can lead. */
-const ROLLBACK_TARGETS = ['LEGACY', 'EXPANDED', 'BACKFILLED', 'VERIFIED'] as const;
+const ROLLBACK_TARGETS = ['LEGACY', 'EXPANDED', 'BACKFILLED', 'VERIFIED', 'COMPLETE'] as const;
 
 export type RollbackTarget = (typeof ROLLBACK_TARGETS)[number];
 
@@ -90,6 +91,7 @@ const COPIED = [
 /**
  * Takes the changeover back to an earlier stage.
  *
+ * From CONTRACTED, while the old table is there under another name, it gets its name back first; COMPLETE is that and no more.
  * To BACKFILLED or VERIFIED only the stage changes: old clients are not answered from the new side any more. To EXPANDED or LEGACY
  * `messages.conversation_id` is emptied, and everything copied is taken away; first of all it is proved that the old table holds
  * every message that the new side has. Where people made something there that has no old form (receipts, names, clients' ids),
@@ -109,8 +111,14 @@ export async function rollback(
 ): Promise<RollbackResult> {
   checkOptions(options);
   const { database, mapping } = context;
-  const state = await readState(database);
   const hasBooks = await hasTable(database, 'changeover_state');
+  const found = await readState(database);
+  if (found.stage === 'CONTRACTED' && found.retiredAt !== null) {
+    await Lease.hold(database, (lease) => restoreOldTable(context, lease));
+    if (options.to === 'COMPLETE')
+      return { from: 'CONTRACTED', stage: 'COMPLETE', ...NOTHING, ...UNTOUCHED };
+  }
+  const state = await readState(database);
   checkWay(state, options, hasBooks, await isCaptureOn(database, mapping));
   if (!(await hasTable(database, mapping.messages.table)))
     throw new SegueError(
@@ -161,7 +169,7 @@ class Rollback {
   async run(): Promise<RollbackResult> {
     const { to, purge = false } = this.options;
     const { stage } = this.state;
-    if (to === 'BACKFILLED' || to === 'VERIFIED') return this.onlyTheStage(to);
+    if (to !== 'LEGACY' && to !== 'EXPANDED') return this.onlyTheStage(to);
 
     await this.checkPurgeLosesNothing();
     const taken = stage === 'LEGACY' ? NOTHING : await this.leaveNewSide(to);
@@ -370,6 +378,8 @@ const NOT_BEGUN = `low_id = CAST(:low AS bigint), high_id = CAST(:high AS bigint
 
 type Taken = Pick<RollbackResult, 'messages' | 'conversations' | 'quarantined'>;
 
+const UNTOUCHED = { links: 0, kept: [], purged: false, columnsLeft: [] };
+
 const NOTHING: Taken = { messages: 0, conversations: 0, quarantined: 0 };
 
 function checkOptions({
@@ -414,10 +424,12 @@ function checkWay(
           ? "it is there already; 'segue rollback --purge' drops our tables."
           : 'it is there already.',
       );
-  } else if (!hasReached(stage, to))
-    refuse(
-      `${to} comes later; ${STAGES.indexOf(to) > 1 ? "'segue migrate'" : "'segue expand'"} goes forward.`,
-    );
+  } else if (!hasReached(stage, to)) refuse(`${to} comes later; ${forwardTo(to)} goes forward.`);
+}
+
+function forwardTo(to: RollbackTarget): string {
+  if (to === 'COMPLETE') return "'segue cutover --percent 100'";
+  return STAGES.indexOf(to) > 1 ? "'segue migrate'" : "'segue expand'";
 }
 
 function dropsColumns(

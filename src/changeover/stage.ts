@@ -54,6 +54,14 @@ export interface ChangeoverState {
   readonly cutoverPercent: number;
   /** Since when a rollback has the new side laid aside, in microseconds; null: it is in use, or there is none. */
   readonly keptSince: number | null;
+  /** When it was expanded, and when the contract step gave the old table another name, in microseconds. */
+  readonly expandedAt: number | null;
+  readonly retiredAt: number | null;
+  /** From when on nothing is written to it any more. */
+  readonly sealedAt: number | null;
+  /** Writes of others to the old messages that were captured so far, and the instant of the last one. */
+  readonly foreignWrites: number;
+  readonly foreignWrittenAt: number | null;
   /** Of the old calls, how many hundredths of a percent are compared with the other side, and what came of it. */
   readonly shadowSample: number;
   readonly shadow: {
@@ -89,6 +97,11 @@ const UNTOUCHED: ChangeoverState = {
   bypassed: 0,
   cutoverPercent: 0,
   keptSince: null,
+  expandedAt: null,
+  retiredAt: null,
+  sealedAt: null,
+  foreignWrites: 0,
+  foreignWrittenAt: null,
   shadowSample: 0,
   shadow: { compared: 0, mismatches: 0, noise: 0, undecided: 0 },
 };
@@ -125,7 +138,8 @@ export async function getState(queryable: Queryable): Promise<ChangeoverState> {
        migrated, quarantined, applied, rows_per_second AS "rowsPerSecond", started_at AS "startedAt",
        paused AS "isPaused", rate_limit AS "rateLimit", throttled_by AS "throttledBy", lock_hold AS "lockHoldMs",
        CAST(compared_through AS text) AS "comparedThrough", bypassed, cutover_percent AS "cutoverPercent",
-       kept_since AS "keptSince", shadow_sample AS "shadowSample", shadow_compared AS compared, shadow_mismatches AS mismatches,
+       kept_since AS "keptSince", expanded_at AS "expandedAt", retired_at AS "retiredAt", sealed_at AS "sealedAt",
+       foreign_writes AS "foreignWrites", foreign_written_at AS "foreignWrittenAt", shadow_sample AS "shadowSample", shadow_compared AS compared, shadow_mismatches AS mismatches,
        shadow_noise AS noise, shadow_undecided AS undecided
      FROM changeover_state WHERE id = 1`),
   );
@@ -149,15 +163,20 @@ export async function getState(queryable: Queryable): Promise<ChangeoverState> {
     quarantined: Number(row.quarantined),
     applied: Number(row.applied),
     rowsPerSecond: Number(row.rowsPerSecond),
-    startedAt: row.startedAt === null ? null : Number(row.startedAt),
+    startedAt: numberOrNull(row.startedAt),
     isPaused: Boolean(row.isPaused),
-    rateLimit: row.rateLimit === null ? null : Number(row.rateLimit),
+    rateLimit: numberOrNull(row.rateLimit),
     throttledBy: textOrNull(row.throttledBy),
     lockHoldMs: row.lockHoldMs === null ? null : Number(row.lockHoldMs) / 1_000,
     comparedThrough: textOrNull(row.comparedThrough),
     bypassed: Number(row.bypassed),
     cutoverPercent: Number(row.cutoverPercent),
-    keptSince: row.keptSince === null ? null : Number(row.keptSince),
+    keptSince: numberOrNull(row.keptSince),
+    expandedAt: numberOrNull(row.expandedAt),
+    retiredAt: numberOrNull(row.retiredAt),
+    sealedAt: numberOrNull(row.sealedAt),
+    foreignWrites: Number(row.foreignWrites),
+    foreignWrittenAt: numberOrNull(row.foreignWrittenAt),
     shadowSample: Number(row.shadowSample),
     shadow: {
       compared: Number(row.compared),
@@ -210,8 +229,11 @@ export async function changeStage(
 export const SETTLED_ZONE = `SELECT zone AS name, zone_shifts AS shifts FROM changeover_state
   WHERE id = 1 AND (stage <> 'LEGACY' OR kept_since IS NOT NULL)`;
 
-/** Settles the zone of old times as the one that the database was opened with; to be called on the way out of LEGACY. */
-export async function settleZone(transaction: Queryable, { zone }: Dialect): Promise<void> {
+/** Settles the zone of old times as the one that the database was opened with, and when; to be called on the way out of LEGACY. */
+export async function settleZone(transaction: Queryable, { zone, now }: Dialect): Promise<void> {
+  await transaction.run(
+    `UPDATE changeover_state SET expanded_at = ${now}, foreign_writes = 0, foreign_written_at = NULL WHERE id = 1 AND stage = 'LEGACY'`,
+  );
   await transaction.run(
     `UPDATE changeover_state SET zone = :name, zone_shifts = :shifts WHERE id = 1 AND stage = 'LEGACY' AND kept_since IS NULL`,
     { name: zone.name, shifts: writeShifts(zone.shifts) },
@@ -239,6 +261,10 @@ function checkStage(value: unknown): Stage {
       `changeover_state names the stage ${String(value)}, which this version does not know: a newer one wrote it. Use that one.`,
     );
   return stage;
+}
+
+function numberOrNull(value: string | number | boolean | null): number | null {
+  return value === null ? null : Number(value);
 }
 
 function textOrNull(value: string | number | boolean | null): string | null {

@@ -1,5 +1,6 @@
 import type { Database } from '../database/database.js';
 import type { LegacyMapping } from '../config/legacy-mapping.js';
+import { presentMapping } from './retired.js';
 import { hasTable } from './shape.js';
 import { hasReached, readState, type Stage } from './stage.js';
 import { findCertificate } from './certificate.js';
@@ -43,6 +44,8 @@ export interface Status {
    * forward has compared its rows, none of them counts as migrated.
    */
   readonly keptSince: string | null;
+  /** Since when the contract step has the old table under another name, in ISO 8601; null: it has not, or dropped it. */
+  readonly retiredAt: string | null;
 }
 
 export interface StatusOptions {
@@ -79,7 +82,9 @@ export async function status(
   const isAside = state.keptSince !== null;
   return {
     stage: state.stage,
-    legacyMessages: hasBooks ? state.rowsToCopy : await count(mapping.messages.table),
+    legacyMessages: hasBooks
+      ? state.rowsToCopy
+      : await count(presentMapping(mapping, state).messages.table),
     migratedMessages:
       hasBooks || isAside
         ? state.migrated
@@ -102,8 +107,13 @@ export async function status(
     mismatches: certificate?.mismatches ?? null,
     backup: expanded ? state.backup : null,
     certificate: certificate?.text ?? null,
-    keptSince: state.keptSince === null ? null : new Date(state.keptSince / 1_000).toISOString(),
+    keptSince: isoOrNull(state.keptSince),
+    retiredAt: isoOrNull(state.retiredAt),
   };
+}
+
+function isoOrNull(microseconds: number | null): string | null {
+  return microseconds === null ? null : new Date(microseconds / 1_000).toISOString();
 }
 
 /** The part of it that costs little, for who asks again and again: no table is counted but the queue. */

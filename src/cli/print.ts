@@ -3,6 +3,8 @@ import type { Inspection } from '../changeover/inspect.js';
 import type { Stage } from '../changeover/stage.js';
 import type { QuarantinedRow, Replay } from '../changeover/quarantine.js';
 import type { CutoverResult } from '../changeover/cutover.js';
+import type { DropResult, RetireResult } from '../changeover/contract.js';
+import type { GateCondition } from '../changeover/gate.js';
 import type { RollbackResult } from '../changeover/rollback.js';
 import type { ShadowReport } from '../changeover/shadow.js';
 import type { Status } from '../changeover/status.js';
@@ -69,8 +71,9 @@ export function verification(result: Verification): string {
   );
 }
 
-export function quarantined({ legacyId, reason, detail }: QuarantinedRow): string {
-  return `message ${legacyId}: ${reason}: ${detail}\n`;
+export function quarantined({ legacyId, reason, detail, signedOff }: QuarantinedRow): string {
+  const signed = signedOff === null ? '' : ` (signed off: ${signedOff})`;
+  return `message ${legacyId}: ${reason}: ${detail}${signed}\n`;
 }
 
 export function replay({ migrated, quarantined, removed }: Replay): string {
@@ -113,6 +116,11 @@ export function status(now: Status): string {
       : [
           `laid aside   since ${now.keptSince}: what people made on the new side; 'segue migrate' brings it back`,
         ]),
+    ...(now.retiredAt === null
+      ? []
+      : [
+          `put away     since ${now.retiredAt}: 'segue rollback --to COMPLETE' gives the old table back`,
+        ]),
     now.certificate ?? 'not verified yet',
   );
 }
@@ -126,6 +134,8 @@ export function rollback(result: RollbackResult): string {
   const { from, columnsLeft } = result;
   const head =
     from === result.stage ? stage(result) : `The stage is ${result.stage}; it was ${from}.`;
+  if (result.stage === 'COMPLETE')
+    return lines(head, "The old table has its name back. Next: 'segue verify'.");
   if (result.stage === 'BACKFILLED' || result.stage === 'VERIFIED')
     return lines(head, "Old clients are answered from the old table. Next: 'segue verify'.");
   return lines(
@@ -158,6 +168,28 @@ export function cutover({ stage: now, percent, users, ignored }: CutoverResult):
   return lines(
     `The stage is ${now}. ${onNewSide(percent, users)}`,
     ...ignored.map((obstacle) => `Ignored: ${obstacle}.`),
+  );
+}
+
+export function gate({ gate: conditions }: { readonly gate: readonly GateCondition[] }): string {
+  return lines(
+    ...conditions.map(({ name, met, detail }) => `${met ? 'met ' : 'OPEN'}  ${name}: ${detail}`),
+  );
+}
+
+export function retired({ table }: RetireResult): string {
+  return lines(
+    `The stage is CONTRACTED, and the old table is called ${table}. Whoever still uses it fails from now on;`,
+    "'segue rollback --to COMPLETE' gives it its name back. Next, in some days: 'segue contract --drop'.",
+  );
+}
+
+export function dropped({ exported, columnsLeft }: DropResult): string {
+  return lines(
+    `The old table is dropped. Its ${count(exported)} rows stand in the file.`,
+    ...(columnsLeft.length > 0
+      ? [`Our columns stay in the old tables: ${columnsLeft.join(', ')}.`]
+      : []),
   );
 }
 

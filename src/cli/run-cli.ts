@@ -4,10 +4,17 @@ import { Command, CommanderError, Option } from 'commander';
 import { backfill } from '../changeover/backfill.js';
 import type { ChangeoverContext } from '../changeover/context.js';
 import { type CutoverWish, parsePercent, setCutover } from '../changeover/cutover.js';
+import { dropOldTable, retire } from '../changeover/contract.js';
 import { expand, type ExpandOptions } from '../changeover/expand.js';
+import { OLD_APP_IS_GONE, readGate } from '../changeover/gate.js';
 import { inspect } from '../changeover/inspect.js';
 import { plan, type Plan } from '../changeover/plan.js';
-import { exportQuarantine, listQuarantine, replayQuarantine } from '../changeover/quarantine.js';
+import {
+  exportQuarantine,
+  listQuarantine,
+  replayQuarantine,
+  signOff,
+} from '../changeover/quarantine.js';
 import { parseTarget, rollback } from '../changeover/rollback.js';
 import {
   explainDifference,
@@ -49,6 +56,16 @@ interface CutoverFlags {
   readonly user?: string;
   readonly off?: true;
   readonly force?: true;
+}
+
+interface ContractFlags {
+  readonly retire?: true;
+  readonly backup?: string;
+  readonly oldAppIsGone?: string;
+  readonly drop?: true;
+  readonly export?: string;
+  readonly confirm?: string;
+  readonly dropColumns?: true;
 }
 
 interface RollbackFlags {
@@ -239,8 +256,19 @@ function program(json: boolean): Command {
         output(json, await shadowReport(context), print.shadowReport);
       }),
     );
+  verb('contract', 'show what the last step waits for; and take it')
+    .option('--retire', 'give the old table another name, while nothing is open; reversible')
+    .option('--backup <name>', 'with --retire: what you would restore if all went wrong')
+    .option('--old-app-is-gone <words>', `with --retire on SQLite: "${OLD_APP_IS_GONE}", typed`)
+    .option('--drop', 'drop the old table under its other name: there is no way back')
+    .option('--export <file>', 'with --drop: where all of its rows are written first')
+    .option('--confirm <stage>', 'with --drop: CONTRACTED, typed')
+    .option('--drop-columns', 'with --drop on SQLite: our columns of users too, under a lock')
+    .action((flags: ContractFlags) =>
+      withContext(json, {}, (context) => contract(context, json, flags)),
+    );
   verb('rollback', 'go back to an earlier stage; what has no old form is kept, the rest taken away')
-    .option('--to <stage>', 'LEGACY, EXPANDED, BACKFILLED or VERIFIED', 'LEGACY')
+    .option('--to <stage>', 'LEGACY, EXPANDED, BACKFILLED, VERIFIED or COMPLETE', 'LEGACY')
     .option('--purge', 'drop our tables too, and on PostgreSQL our columns in the old ones')
     .option('--export <file>', 'with --purge: take along what has no form in the old tables')
     .option('--drop-columns', 'on SQLite, drop the columns too: writes two tables anew, locked')
@@ -263,6 +291,18 @@ function program(json: boolean): Command {
     .command('export')
     .description('print each with all that its old row holds, a JSON object a line')
     .action(() => withContext(json, {}, printExport));
+  quarantine
+    .command('sign-off')
+    .argument('<id>', "the old row's id")
+    .argument('<reason>', 'why it may be left behind with the old table')
+    .description('say of a row that the contract step need not wait for it')
+    .addOption(new Option('--json', 'print one JSON array, for machines'))
+    .action((id: string, reason: string) =>
+      withContext(json, {}, async (context) => {
+        await signOff(context, id, reason);
+        await printQuarantine(context.database, json);
+      }),
+    );
   quarantine
     .command('replay')
     .description('take up the rows that were mended in the old table, and try refused ones again')
@@ -351,6 +391,7 @@ async function withContext(
       },
       migrationsTable: schema.migrationsTable,
       defaultCountry: config.defaultCountry,
+      quietTime: config.quietTime,
     });
   } finally {
     bar.stop();
@@ -367,6 +408,7 @@ function whoRuns(): string {
 interface CliContext extends ChangeoverContext {
   readonly migrationsTable: string;
   readonly defaultCountry: Config['defaultCountry'];
+  readonly quietTime: number;
 }
 
 /** Says where the changeover stands when the operator's wish is noted. */
@@ -400,6 +442,41 @@ function expandOptions(
     migrationsTable,
     withoutColumns: withoutColumns === true,
   };
+}
+
+/** `--retire`, or `--drop`, or neither: then the gate is shown, and is no success while anything is open. */
+async function contract(context: CliContext, json: boolean, flags: ContractFlags): Promise<void> {
+  const { quietTime } = context;
+  const assurances = { backup: flags.backup, oldAppIsGone: flags.oldAppIsGone };
+  if (flags.retire === true && flags.drop === true)
+    throw new SegueError(
+      'BAD_USER_INPUT',
+      'Say --retire or --drop: days should lie in between. Nothing was changed.',
+    );
+  if (flags.retire === true)
+    output(json, await retire(context, quietTime, assurances), print.retired);
+  else if (flags.drop === true) {
+    if (flags.export === undefined)
+      throw new SegueError(
+        'BAD_USER_INPUT',
+        '--drop needs --export FILE, where all rows of the old table are written first. Nothing was dropped.',
+      );
+    const dropped = await dropOldTable(context, quietTime, {
+      exportTo: flags.export,
+      confirm: flags.confirm,
+      dropColumns: flags.dropColumns === true,
+    });
+    output(json, dropped, print.dropped);
+  } else {
+    const gate = await readGate(context, quietTime, assurances);
+    output(json, { gate }, print.gate);
+    const open = gate.filter(({ met }) => !met).length;
+    if (open > 0)
+      throw new SegueError(
+        'GATE_CLOSED',
+        `${open} of ${gate.length} conditions are open. Nothing was changed.`,
+      );
+  }
 }
 
 /** `--percent N`, or `--user WHO` and perhaps `--off`. */

@@ -37,6 +37,10 @@ export interface Config {
   readonly hasOpenGroups: boolean;
   /** For how long events are kept, in seconds. */
   readonly eventRetention: number;
+  /** Until when the old API is answered; null: nobody has said. */
+  readonly sunset: Date | null;
+  /** For how long nobody may have called the old API or written to the old table before the contract step, in seconds. */
+  readonly quietTime: number;
   /** Whether tries and codes are limited. */
   readonly isRateLimited: boolean;
   /** Bytes that a copy leaves free on the database's disk; 0: it does not look. */
@@ -78,6 +82,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     hasOpenGroups:
       oneOf('LEGACY_GROUPS', env.LEGACY_GROUPS, ['members', 'open'], 'members') === 'open',
     eventRetention: parseDays('EVENT_RETENTION', env.EVENT_RETENTION, 30) * 86_400,
+    sunset: parseDate('SUNSET', env.SUNSET),
+    quietTime: parseDays('CONTRACT_QUIET_DAYS', env.CONTRACT_QUIET_DAYS, 14) * 86_400,
     isRateLimited: oneOf('RATE_LIMIT', env.RATE_LIMIT, ['on', 'off'], 'on') === 'on',
   };
 }
@@ -183,6 +189,14 @@ function parseDays(name: string, value: string | undefined, fallback: number): n
   if (!/^\d+(\.\d+)?$/.test(value) || days <= 0 || days > 36_500)
     throw wrong(name, value, 'a number of days, more than 0');
   return days;
+}
+
+function parseDate(name: string, value: string | undefined): Date | null {
+  if (value === undefined || value === '') return null;
+  const date = new Date(value);
+  if (!/^\d{4}-\d{2}-\d{2}/.test(value) || Number.isNaN(date.getTime()))
+    throw wrong(name, value, 'a date, as 2027-06-30');
+  return date;
 }
 
 function parseReserve(value: string | undefined): number {

@@ -289,6 +289,12 @@ export interface Dialect {
   /** Statements that our connection runs after each batch, so that no other one has to pay for what it left. */
   readonly afterBatch: readonly string[];
 
+  /**
+   * Sessions of others on this database, as rows `{who, count}`; null where the engine does not know of any: its file is
+   * open to whoever may read it.
+   */
+  readonly foreignSessions: string | null;
+
   /** What the old app must be like, as far as the engine asks for it. */
   readonly asksOfOldApp: readonly OldAppDuty[];
 

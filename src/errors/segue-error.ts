@@ -33,6 +33,7 @@ export const ERROR_CODES = {
   LOCK_TIMEOUT: 'A table, or a database file, stayed locked by others for too long.',
   NOT_VERIFIED:
     'The comparison of both sides found differences, or changes of the old app that wait and that nobody applies; or none stands by which people could be moved.',
+  GATE_CLOSED: 'The contract step was refused, because something of what it waits for is open.',
   WOULD_LOSE_ROWS: 'A step back was refused, because rows would be lost by it.',
 } as const;
 

@@ -10,7 +10,7 @@ import { appendEvents } from '../events/event-log.js';
 import type { EventHub } from '../events/event-hub.js';
 import { STATUS_CODES, UNREAD } from '../messages/enhanced-message.entities.js';
 import type { MessageDraft, WrittenMessage } from '../messages/message-writer.js';
-import type { ServedSides } from '../messages/old-side.js';
+import type { ServedSides, Sides } from '../messages/old-side.js';
 import type { TypingService } from '../presence/typing.service.js';
 import type { Account } from '../users/users.service.js';
 import type { LegacyMessage } from './legacy-message.type.js';
@@ -38,6 +38,8 @@ export interface LegacyWritesParts {
   readonly hub: EventHub;
   readonly typing: TypingService;
   readonly servedSides: () => Promise<ServedSides>;
+  /** The sides that writes go to. */
+  readonly sides: Sides;
   /** Whether anybody may write into any group, as the old table let him. */
   readonly hasOpenGroups: boolean;
 }
@@ -84,14 +86,14 @@ export class LegacyWritesService {
       groupId: given.groupId === 0 ? null : given.groupId,
     };
     checkDraft(viewer, draft);
-    const sides = await this.parts.servedSides();
-    if (sides === 'new')
-      throw new SegueError(
-        'WRONG_STAGE',
-        'This chat has no old table, whose numbers the old API speaks in: use sendMessage.',
-      );
-    const id =
-      sides === 'both' ? await this.send(viewer, draft) : await this.insertOld(viewer, draft);
+    const id = await this.onServedSides((sides) => {
+      if (sides === 'new')
+        throw new SegueError(
+          'WRONG_STAGE',
+          'This chat has no old table, whose numbers the old API speaks in: use sendMessage.',
+        );
+      return sides === 'both' ? this.send(viewer, draft) : this.insertOld(viewer, draft);
+    });
     const message = await this.parts.reads.message(viewer, Number(id));
     if (message === null)
       throw new SegueError('NOT_FOUND', 'The message was written, and is gone since.');
@@ -104,25 +106,43 @@ export class LegacyWritesService {
    */
   async markAsRead(viewer: Account, id: number): Promise<LegacyMessage> {
     const { database, hub } = this.parts;
-    const sides = await this.parts.servedSides();
-    if (sides === 'new') throw new SegueError('NOT_FOUND', `There is no message ${id} to you.`);
-    const found = await tryAgain(() =>
-      database.transaction(async (transaction) => {
-        const given = { id: String(id), me: viewer.id };
-        // The new side first: on PostgreSQL it is locked in this order by every write.
-        const message = sides === 'both' ? await this.raise(transaction, given) : null;
-        const changed = await transaction.run(this.sql.read, given);
-        if (changed > 0 && message !== null)
-          await appendEvents(transaction, database.dialect, [
-            { kind: 'MessageChanged', conversationId: message, messageId: given.id },
-          ]);
-        return changed > 0;
-      }),
-    );
+    const found = await this.onServedSides((sides) => {
+      if (sides === 'new') throw new SegueError('NOT_FOUND', `There is no message ${id} to you.`);
+      return tryAgain(() =>
+        database.transaction(async (transaction) => {
+          const given = { id: String(id), me: viewer.id };
+          // The new side first: on PostgreSQL it is locked in this order by every write.
+          const message = sides === 'both' ? await this.raise(transaction, given) : null;
+          const oldSide = sides === 'both' ? await this.parts.sides.open(transaction) : null;
+          const isRead =
+            oldSide === null
+              ? (await transaction.run(this.sql.read, given)) > 0
+              : await oldSide.markRead(transaction, given.id, given.me);
+          if (isRead && message !== null)
+            await appendEvents(transaction, database.dialect, [
+              { kind: 'MessageChanged', conversationId: message, messageId: given.id },
+            ]);
+          return isRead;
+        }),
+      );
+    });
     if (found) hub.wake();
     const message = found ? await this.parts.reads.message(viewer, id) : null;
     if (message === null) throw new SegueError('NOT_FOUND', `There is no message ${id} to you.`);
     return message;
+  }
+
+  /** Does something on the sides that there are, and once more where a rollback came in between. */
+  private async onServedSides<Result>(
+    work: (sides: ServedSides) => Promise<Result>,
+  ): Promise<Result> {
+    const sides = await this.parts.servedSides();
+    try {
+      return await work(sides);
+    } catch (error) {
+      if (!(error instanceof SegueError && error.code === 'NOT_EXPANDED')) throw error;
+      return work(await this.parts.servedSides());
+    }
   }
 
   /**

@@ -2,6 +2,7 @@ import { UseGuards } from '@nestjs/common';
 import { Args, Int, Mutation, Query, Resolver, Subscription } from '@nestjs/graphql';
 import { SignedInGuard, Viewer } from '../auth/viewer.js';
 import type { Account } from '../users/users.service.js';
+import { DeprecatedCallGuard } from './deprecated-call.guard.js';
 import { LegacyMessage } from './legacy-message.type.js';
 import { LegacyFeed } from './legacy-feed.js';
 import { LegacyWritesService } from './legacy-writes.service.js';
@@ -9,7 +10,7 @@ import { LegacyService } from './legacy.service.js';
 
 /** The old API, kept for clients that were never updated. */
 @Resolver()
-@UseGuards(SignedInGuard)
+@UseGuards(SignedInGuard, DeprecatedCallGuard)
 export class LegacyResolver {
   constructor(
     private readonly legacy: LegacyService,

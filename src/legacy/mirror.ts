@@ -6,6 +6,9 @@ import { kept } from '../database/kept-statements.js';
 import type { OldMessage, OldSide } from '../messages/old-side.js';
 import { oldRows } from './old-rows.js';
 
+/** The most rows that are settled on the way of a message, so that nobody waits long: more than a group has messages. */
+const MOST_GONE = 200;
+
 /**
  * Writes on the old table what was written on the new side, in the old table's own terms: times in its zone and format,
  * statuses in its words. What its triggers, defaults and constraints make of a row is theirs to say: the capture triggers
@@ -14,7 +17,11 @@ import { oldRows } from './old-rows.js';
 export class Mirror implements OldSide {
   private readonly insert: string;
   private readonly raise: string;
+  private readonly read: string;
+  private readonly queueEnd: string;
+  private readonly nameEntries: string;
   readonly takeEntries: string;
+  readonly gone: string;
   private tellsRowsApart = true;
 
   /**
@@ -47,6 +54,14 @@ export class Mirror implements OldSide {
       SELECT ${values.map(([, value]) => value).join(', ')} FROM (${given}) AS k ORDER BY k.n
       RETURNING CAST(${names.id} AS text) AS "newId", CAST(${names.senderId} AS text) AS "senderId", CAST(${names.recipientId} AS text) AS "recipientId",
         CAST(${names.groupId} AS text) AS "groupId", CAST(${names.content} AS text) AS text`);
+    const newest = `coalesce((SELECT max(m.${names.id}) FROM ${table} m), 0)`;
+    this.gone = dialect.givesNumbersAgain
+      ? dialect.jsonOf(
+          `SELECT CAST(e.legacy_message_id AS text) AS "id" FROM enhanced_messages e
+             WHERE e.legacy_message_id > ${newest} AND e.legacy_message_id <= ${newest} + ${MOST_GONE}`,
+          ['id'],
+        )
+      : `'[]'`;
     const is = (column: string, value: string): string => dialect.identical(`m.${column}`, value);
     const hasNone = (table: string, key: string): string =>
       `NOT EXISTS (SELECT 1 FROM ${table} l WHERE l.${key} = m.${names.id})`;
@@ -60,6 +75,10 @@ export class Mirror implements OldSide {
       SELECT m.${names.id} FROM (${written}) AS k JOIN ${table} m ON m.${names.id} = k.id
       WHERE k.plain = 1 AND ${values.map(([column, value]) => is(column, value)).join(' AND ')}
         AND ${hasNone('changeover_quarantine', 'legacy_id')} AND ${hasNone('changeover_places', 'legacy_id')} AND ${hasNone('legacy_raw_values', 'message_id')})`;
+    this.queueEnd = kept(`SELECT (${dialect.queueEnd}) AS "queueEnd"`);
+    this.nameEntries = kept(`UPDATE changeover_queue SET source = 'mirrors'
+      WHERE ${dialect.isBehind('queueEnd')} AND source = 'messages' AND legacy_id IN (${dialect.idsIn('ids')})`);
+    this.read = `UPDATE ${table} SET ${names.status} = 'read' WHERE ${names.id} = CAST(:id AS bigint) AND ${names.recipientId} = CAST(:me AS bigint)`;
     // A status that is none of these says something that is not ours to overwrite.
     this.raise = `UPDATE ${table} SET ${names.status} = CAST(:status AS text)
       WHERE ${names.id} IN (${dialect.idsIn('ids')}) AND (${dialect.exactly(names.status)} = 'sent'
@@ -108,7 +127,31 @@ export class Mirror implements OldSide {
     status: 'delivered' | 'read',
   ): Promise<void> {
     if (legacyIds.length === 0) return;
-    await transaction.run(this.raise, { ids: JSON.stringify(legacyIds), status });
+    await this.asOurs(transaction, legacyIds, () =>
+      transaction.run(this.raise, { ids: JSON.stringify(legacyIds), status }),
+    );
+  }
+
+  async markRead(transaction: Queryable, legacyId: string, recipientId: string): Promise<boolean> {
+    const changed = await this.asOurs(transaction, [legacyId], () =>
+      transaction.run(this.read, { id: legacyId, me: recipientId }),
+    );
+    return changed > 0;
+  }
+
+  /** Changes old rows, and names the entries of the queue that this leaves: nobody takes them for writes of the old app's. */
+  private async asOurs(
+    transaction: Queryable,
+    legacyIds: readonly string[],
+    change: () => Promise<number>,
+  ): Promise<number> {
+    const [end] = await transaction.all<{ queueEnd: string }>(this.queueEnd);
+    const changed = await change();
+    await transaction.run(this.nameEntries, {
+      ids: JSON.stringify(legacyIds),
+      queueEnd: end?.queueEnd ?? '0',
+    });
+    return changed;
   }
 }
 

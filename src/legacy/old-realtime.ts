@@ -1,6 +1,7 @@
 import type { Server as HttpServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Server, type Socket } from 'socket.io';
+import { clientNameOf } from '../auth/client-name.js';
 import { contextOf, type SignedInGuard, type Viewer } from '../auth/viewer.js';
 import { explainDatabaseError } from '../database/database-errors.js';
 import { isUnfit } from '../database/texts.js';
@@ -18,6 +19,9 @@ const LOOK_MS = 5_000;
 
 /** How long a feed waits for a database that is away, before it begins anew, in ms. */
 const AWAY_MS = 1_000;
+
+/** What a client may send, by name. */
+const VERBS: readonly string[] = ['send_message', 'mark_read', 'typing'] satisfies (keyof Said)[];
 
 /** What a client may send. */
 interface Said {
@@ -73,6 +77,8 @@ export interface OldRealtimeParts {
   readonly signals: OldSignals;
   /** Told of each connection that begins, with its id; what it returns is called when it has ended. */
   readonly arrive: (userId: string, socketId: string) => () => void;
+  /** Told of each thing that a client does, and what it calls itself. */
+  readonly note: (operation: string, client: string) => void;
 }
 
 export interface OldRealtimeDoor {
@@ -152,6 +158,11 @@ class Connection {
 
   begin(): void {
     const { socket, viewer, parts } = this;
+    const client = clientNameOf(socket.handshake.headers, socket.handshake.auth);
+    parts.note('socket.io', client);
+    socket.onAny((event: string) => {
+      if (VERBS.includes(event)) parts.note(`socket.io ${event}`, client);
+    });
     const leave = parts.arrive(viewer.id, socket.id);
     socket.once('disconnect', () => {
       leave();

@@ -16,9 +16,6 @@ import type { OldSide, Sides } from './old-side.js';
 /** How far the times of a group's messages go ahead of the clock, in microseconds, where nothing but themselves pushes them. */
 const MOMENT = 1_000n;
 
-/** The most rows that are settled on the way, so that nobody waits long: more than a group has messages. */
-const MOST_GONE = 200;
-
 /** A message to be written, of a person that is signed in. */
 export interface MessageDraft {
   readonly senderId: string;
@@ -56,7 +53,7 @@ export class MessageWriter {
   private readonly users: { readonly table: string; readonly id: string };
   /** What the rules ask, each as a JSON array: of the conversations, senders, client ids and answered messages of a group. */
   private readonly facts: Readonly<
-    Record<'gone' | 'conversations' | 'participants' | 'accounts' | 'earlier' | 'targets', string>
+    Record<'conversations' | 'participants' | 'accounts' | 'earlier' | 'targets', string>
   >;
 
   /** Whether the old app gives numbers out again: what is left of removed messages has to make way then. */
@@ -64,7 +61,7 @@ export class MessageWriter {
 
   constructor(
     private readonly dialect: Dialect,
-    { users, messages }: LegacyMapping,
+    { users }: LegacyMapping,
     private readonly sides: Sides,
   ) {
     this.users = { table: dialect.name(users.table), id: dialect.name(users.columns.id) };
@@ -72,16 +69,8 @@ export class MessageWriter {
     const conversations = dialect.idsIn('conversations');
     const isSender = (id: string): string => dialect.isAmong(id, dialect.idsIn('senders'));
     const isAskedFor = (id: string): string => dialect.isAmong(id, conversations);
-    const newest = `SELECT max(m.${dialect.name(messages.columns.id)}) FROM ${dialect.name(messages.table)} m`;
     const person = `u.${this.users.id}`;
     this.facts = {
-      gone: dialect.givesNumbersAgain
-        ? dialect.jsonOf(
-            `SELECT ${text('e.legacy_message_id', 'id')} FROM enhanced_messages e
-               WHERE e.legacy_message_id > coalesce((${newest}), 0) AND e.legacy_message_id <= coalesce((${newest}), 0) + ${MOST_GONE}`,
-            ['id'],
-          )
-        : `'[]'`,
       conversations: dialect.jsonOf(
         `SELECT ${text('c.id', 'id')}, c.kind, ${text('c.pair_low', 'pairLow')}, ${text('c.pair_high', 'pairHigh')},
            ${text('c.legacy_group_id', 'groupId')}, ${text('c.last_position', 'last')}
@@ -128,10 +117,10 @@ export class MessageWriter {
     await this.lock(transaction, drafts);
     const oldSide = await this.sides.open(transaction);
     const hasOldSide = oldSide !== null;
-    let facts = await this.readFacts(transaction, drafts, hasOldSide);
+    let facts = await this.readFacts(transaction, drafts, oldSide);
     if (oldSide !== null && facts.gone.length > 0) {
       await oldSide.makeWay(transaction, facts.gone);
-      facts = await this.readFacts(transaction, drafts, hasOldSide);
+      facts = await this.readFacts(transaction, drafts, oldSide);
     }
     const { conversations } = facts;
     const outcomes: (() => Outcome<WrittenMessage>)[] = [];
@@ -198,20 +187,21 @@ export class MessageWriter {
   private async readFacts(
     transaction: Queryable,
     drafts: readonly MessageDraft[],
-    hasOldSide: boolean,
+    oldSide: OldSide | null,
   ): Promise<Facts> {
     const clientIds = drafts.flatMap(({ clientId }) => clientId ?? []);
     const replies = drafts.flatMap(({ replyToId }) => replyToId ?? []);
     const [row] = await transaction.all<
-      Record<keyof typeof this.facts | 'now' | 'queueEnd', string>
-    >(kept(this.factsOf(hasOldSide, clientIds.length > 0, replies.length > 0)), {
+      Record<keyof typeof this.facts | 'gone' | 'now' | 'queueEnd', string>
+    >(kept(this.factsOf(oldSide, clientIds.length > 0, replies.length > 0)), {
       conversations: JSON.stringify(conversationsOf(drafts)),
       senders: JSON.stringify([...new Set(drafts.map(({ senderId }) => senderId))]),
       clientIds: JSON.stringify(clientIds),
       replies: JSON.stringify(replies),
     });
     if (row === undefined) throw new Error('The database gave no facts');
-    const read = <Row>(name: keyof typeof this.facts): Row[] => JSON.parse(row[name]) as Row[];
+    const read = <Row>(name: keyof typeof this.facts | 'gone'): Row[] =>
+      JSON.parse(row[name]) as Row[];
     const participants = read<{
       conversationId: string;
       userId: string;
@@ -249,11 +239,11 @@ export class MessageWriter {
     };
   }
 
-  private factsOf(hasOldSide: boolean, asksClientIds: boolean, asksReplies: boolean): string {
+  private factsOf(oldSide: OldSide | null, asksClientIds: boolean, asksReplies: boolean): string {
     const { facts, dialect } = this;
-    return `SELECT ${hasOldSide ? facts.gone : `'[]'`} AS gone, ${facts.conversations} AS conversations, ${facts.participants} AS participants, ${facts.accounts} AS accounts,
+    return `SELECT ${oldSide?.gone ?? `'[]'`} AS gone, ${facts.conversations} AS conversations, ${facts.participants} AS participants, ${facts.accounts} AS accounts,
       ${asksClientIds ? facts.earlier : `'[]'`} AS earlier, ${asksReplies ? facts.targets : `'[]'`} AS targets,
-      CAST(${dialect.now} AS text) AS now, (${hasOldSide ? dialect.queueEnd : `SELECT ''`}) AS "queueEnd"`;
+      CAST(${dialect.now} AS text) AS now, (${oldSide === null ? `SELECT ''` : dialect.queueEnd}) AS "queueEnd"`;
   }
 
   private async takeIds(transaction: Queryable, count: number): Promise<string[]> {

@@ -27,10 +27,17 @@ export interface OldSide {
    */
   readonly takeEntries: string;
   /**
+   * An expression for the old rows that the old app has deleted and whose numbers the next messages can get, as a JSON array
+   * of `{id}`.
+   */
+  readonly gone: string;
+  /**
    * Has the new side know, of old rows that the old app has deleted, that they are gone, before their numbers are given out
    * again.
    */
   makeWay(transaction: Queryable, legacyIds: readonly string[]): Promise<void>;
+  /** Marks the old row of a message to somebody as read, whatever its status said; false where there is none to him. */
+  markRead(transaction: Queryable, legacyId: string, recipientId: string): Promise<boolean>;
   /** Raises the statuses of old rows, given by their ids, to `delivered` or `read`. */
   raiseStatuses(
     transaction: Queryable,

@@ -6,6 +6,8 @@ import { ChangeoverService } from './changeover.service.js';
 import {
   Changeover,
   ChangeoverStage,
+  DeprecatedUsage,
+  GateCondition,
   QuarantineConnection,
   ShadowDifferenceConnection,
 } from './changeover.types.js';
@@ -45,6 +47,20 @@ export class ChangeoverResolver {
     @Args('after', { type: () => String, nullable: true }) after?: string | null,
   ): Promise<ShadowDifferenceConnection> {
     return this.service.shadowDifferences({ first: first ?? null, after: after ?? null });
+  }
+
+  @ResolveField('gate', () => [GateCondition], {
+    description: 'What the contract step still waits for.',
+  })
+  gate(): Promise<readonly GateCondition[]> {
+    return this.service.gate();
+  }
+
+  @ResolveField('deprecatedUsage', () => [DeprecatedUsage], {
+    description: 'Who still calls what of the old API, the last call first.',
+  })
+  deprecatedUsage(): Promise<readonly DeprecatedUsage[]> {
+    return this.service.deprecatedUsage();
   }
 
   @Mutation(() => Changeover, { description: 'For operators only: has the copy rest.' })

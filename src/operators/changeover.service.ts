@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ChangeoverContext } from '../changeover/context.js';
 import { setCutover } from '../changeover/cutover.js';
+import { type GateCondition, readGate } from '../changeover/gate.js';
 import { readQuarantine } from '../changeover/quarantine.js';
 import { parseTarget, rollback } from '../changeover/rollback.js';
 import { readDifferences } from '../changeover/shadow.js';
 import { type Status, status } from '../changeover/status.js';
+import { readState } from '../changeover/stage.js';
 import { setPaused, setRateLimit } from '../changeover/wishes.js';
 import { SegueError } from '../errors/segue-error.js';
 import { connectionOf, readKey, readPageRequest, writeKey } from '../graphql/connections.js';
@@ -12,9 +14,11 @@ import { globalId } from '../graphql/global-ids.js';
 import type {
   Changeover,
   ChangeoverStage,
+  DeprecatedUsage,
   QuarantineConnection,
   ShadowDifferenceConnection,
 } from './changeover.types.js';
+import { readDeprecatedUsage } from '../legacy/deprecated-calls.js';
 import { checkOperator } from './operator.guard.js';
 import type { Operators } from './operators.js';
 
@@ -36,6 +40,8 @@ export class ChangeoverService {
     private readonly context: Omit<ChangeoverContext, 'who'>,
     private readonly migrationsTable: string,
     private readonly operators: Operators,
+    /** For how long nobody may have called the old API before the contract step, in seconds. */
+    private readonly quietTime: number,
   ) {}
 
   /** Without counting tables, where the books say how many rows there are. */
@@ -104,6 +110,18 @@ export class ChangeoverService {
       node: { ...row, userId: globalId('User', row.userId), at: new Date(row.at) },
     }));
     return { edges, pageInfo };
+  }
+
+  gate(): Promise<GateCondition[]> {
+    return readGate(this.context, this.quietTime);
+  }
+
+  /** Nothing at LEGACY, where it is not counted. */
+  async deprecatedUsage(): Promise<DeprecatedUsage[]> {
+    const { database } = this.context;
+    if ((await readState(database)).stage === 'LEGACY') return [];
+    const usage = await readDeprecatedUsage(database);
+    return usage.map((row) => ({ ...row, lastCalledAt: new Date(row.lastCalledAt) }));
   }
 
   /** Where it stands, and again each time that this has changed, for as long as the person is an operator. */

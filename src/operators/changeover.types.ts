@@ -78,6 +78,33 @@ export class ShadowDifferenceConnection {
   readonly pageInfo!: PageInfo;
 }
 
+@ObjectType({ description: 'One thing that the contract step waits for.' })
+export class GateCondition {
+  @Field()
+  readonly name!: string;
+
+  @Field(() => Boolean)
+  readonly met!: boolean;
+
+  @Field()
+  readonly detail!: string;
+}
+
+@ObjectType({ description: 'Who still calls what of the old API, since expand.' })
+export class DeprecatedUsage {
+  @Field()
+  readonly operation!: string;
+
+  @Field()
+  readonly client!: string;
+
+  @Field(() => SafeInt)
+  readonly calls!: number;
+
+  @Field(() => DateTime)
+  readonly lastCalledAt!: Date;
+}
+
 @ObjectType({ description: 'Where the move out of the old table stands.' })
 export class Changeover {
   @Field(() => ChangeoverStage)

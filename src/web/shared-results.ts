@@ -93,6 +93,8 @@ export class SharedResults {
       headers: {},
       authorization: undefined,
       reply: undefined,
+      client: '',
+      deprecated: new Set(),
       loaders,
       get viewer(): never {
         asked.viewer = true;

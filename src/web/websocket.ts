@@ -3,6 +3,8 @@ import type { Duplex } from 'node:stream';
 import { Logger } from '@nestjs/common';
 import {
   type DocumentNode,
+  type ExecutionResult,
+  type FormattedExecutionResult,
   getOperationAST,
   GraphQLError,
   type GraphQLSchema,
@@ -11,10 +13,12 @@ import {
 import { CloseCode } from 'graphql-ws';
 import { useServer } from 'graphql-ws/use/ws';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { clientNameOf } from '../auth/client-name.js';
 import { ACCESS_COOKIE, findCookie } from '../auth/session-cookies.js';
 import { contextOf, type GraphQLContext, type SignedInGuard } from '../auth/viewer.js';
 import { messageOf, SegueError } from '../errors/segue-error.js';
 import { Corks } from './corks.js';
+import type { Deprecation } from './deprecation.js';
 import { Documents } from './documents.js';
 import { formatError } from './graphql-errors.js';
 import { SharedResults } from './shared-results.js';
@@ -36,6 +40,12 @@ const TRY_AGAIN = 1013;
 const GOING_AWAY = 1012;
 const AWAY = 'The database is away: come back, and go on from your cursor';
 
+export interface WebSocketParts {
+  /** Told of each connection under somebody's own name; what it returns is called when it has ended. */
+  readonly arrive: (userId: string) => () => void;
+  readonly deprecation: Deprecation;
+}
+
 export interface WebSocketDoor {
   readonly connections: number;
   /** Sends everybody away with a code that makes them come back. */
@@ -56,7 +66,7 @@ export function serveWebSocket(
   server: Server,
   schema: GraphQLSchema,
   guard: SignedInGuard,
-  arrive: (userId: string) => () => void,
+  { arrive, deprecation }: WebSocketParts,
 ): WebSocketDoor {
   const logger = new Logger('WebSocket');
   const sockets = new WebSocketServer({
@@ -69,6 +79,16 @@ export function serveWebSocket(
   const documents = new Documents(schema);
   const results = new SharedResults(schema);
   const corks = new Corks();
+  const withNotices = async (
+    data: ExecutionResult['data'],
+    context: GraphQLContext,
+  ): Promise<FormattedExecutionResult> => {
+    const deprecations = await deprecation.notices(schema, context);
+    return {
+      data: data ?? null,
+      ...(deprecations === null ? {} : { extensions: { deprecations } }),
+    };
+  };
 
   const disposable = useServer(
     {
@@ -117,8 +137,15 @@ export function serveWebSocket(
           socket.close(TRY_AGAIN, AWAY);
         return errors;
       },
-      onNext: ({ extra: { socket } }, _id, _payload, { document, operationName }, result) => {
-        if (result.errors === undefined) return undefined;
+      onNext: ({ extra: { socket } }, _id, _payload, args, result) => {
+        const { document, operationName } = args;
+        const context = args.contextValue as GraphQLContext | undefined;
+        if (result.errors === undefined)
+          return context === undefined ||
+            context.deprecated.size === 0 ||
+            isSubscription(document, operationName)
+            ? undefined
+            : withNotices(result.data, context);
         const errors = result.errors.map(presentError);
         // An event that is told without its content is lost to who goes on behind it: he has to come back for it.
         if (areUnavailable(errors) && isSubscription(document, operationName))
@@ -169,7 +196,12 @@ function contextFrom(
 ): GraphQLContext {
   const [ofConnection, ofOperation] = [authorizationIn(parameters), authorizationIn(headers)];
   const authorization = ofConnection ?? request.headers.authorization ?? ofOperation;
-  return contextOf(request.headers, { authorization });
+  const client = clientNameOf(request.headers, { ...objectOf(parameters), ...objectOf(headers) });
+  return contextOf(request.headers, { authorization, client });
+}
+
+function objectOf(value: unknown): object {
+  return typeof value === 'object' && value !== null ? value : {};
 }
 
 function authorizationIn(parameters: unknown): string | undefined {

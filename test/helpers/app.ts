@@ -24,10 +24,12 @@ import { hasReached, readState } from '../../src/changeover/stage.js';
 import { DEFAULT_MAPPING } from '../../src/config/legacy-mapping.js';
 import type { Database } from '../../src/database/database.js';
 import { EventHub } from '../../src/events/event-hub.js';
+import { DeprecatedCalls } from '../../src/legacy/deprecated-calls.js';
 import { LegacyService } from '../../src/legacy/legacy.service.js';
 import { newSideSql } from '../../src/legacy/new-side.js';
 import { oldSideSql } from '../../src/legacy/old-side.js';
 import { PresenceService } from '../../src/presence/presence.service.js';
+import { Deprecation } from '../../src/web/deprecation.js';
 import { atTheEnd } from './databases.js';
 
 const SECRET = 'own secret, and long enough for HS256';
@@ -120,7 +122,7 @@ export async function appOn(
       sides: new StagedSides(database.dialect, DEFAULT_MAPPING),
       hub,
       bus: null,
-      servedSides: async () => servedSidesAt((await readState(books)).stage),
+      servedSides: async () => servedSidesAt(await readState(books)),
       checkServed: async () => {
         checkServes((await readState(books)).stage);
       },
@@ -128,6 +130,9 @@ export async function appOn(
       keepsLastSeen: () => keepsLastSeen(books, DEFAULT_MAPPING),
       changeover: { database: books, mapping: DEFAULT_MAPPING, report: () => undefined },
       migrationsTable: 'segue_migrations',
+      deprecatedCalls: new DeprecatedCalls(),
+      deprecation: new Deprecation(() => Promise.resolve(null), null),
+      quietTime: 14 * 86_400,
     }),
     new FastifyAdapter(),
     { logger: false, abortOnError: false },

@@ -413,6 +413,8 @@ const FIELDS: Record<string, Readonly<Record<string, Dependence>>> = {
   Changeover: {
     certificate: 'same',
     cutoverPercent: 'same',
+    deprecatedUsage: 'same',
+    gate: 'same',
     shadowCompared: 'same',
     shadowDifferences: 'same',
     shadowMismatches: 'same',
@@ -432,6 +434,8 @@ const FIELDS: Record<string, Readonly<Record<string, Dependence>>> = {
     throttledBy: 'same',
     verifiedAt: 'same',
   },
+  DeprecatedUsage: { calls: 'same', client: 'same', lastCalledAt: 'same', operation: 'same' },
+  GateCondition: { detail: 'same', met: 'same', name: 'same' },
   ShadowDifference: {
     at: 'same',
     newAnswer: 'same',

@@ -72,7 +72,7 @@ describe.each(ENGINES)('the cutover, on %s', (engine) => {
     };
     const cutover = new CutoverSides(database);
     const service = new LegacyService(
-      fallingBack(database, { from: sides.new, to: sides.old }),
+      fallingBack(database, { ...sides, alone: sides.new }),
       async (userId) => sides[await cutover.sideFor(userId)],
     );
     const found: number[] = [];

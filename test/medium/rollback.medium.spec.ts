@@ -71,7 +71,9 @@ async function count(database: Database, what: string): Promise<number> {
 function serverOnNewSide(database: Database): () => Promise<unknown> {
   const from = newSideSql(database.dialect, DEFAULT_MAPPING, true);
   const to = oldSideSql(database.dialect, DEFAULT_MAPPING);
-  return answersOf(new LegacyService(fallingBack(database, { from, to }), () => from));
+  return answersOf(
+    new LegacyService(fallingBack(database, { new: from, old: to, alone: from }), () => from),
+  );
 }
 
 function answersOf(service: LegacyService): () => Promise<unknown> {
@@ -712,7 +714,7 @@ describe.each(ENGINES)('rollback refuses on %s', (engine) => {
     await expectRefusal(database, { to: 'EXPANDED', purge: true }, 'BAD_USER_INPUT', '--purge');
     await expectRefusal(database, { dropColumns: true }, 'BAD_USER_INPUT', '--drop-columns');
     expect(parseTarget('expanded')).toBe('EXPANDED');
-    for (const text of ['', 'COMPLETE', 'nowhere'])
+    for (const text of ['', 'CUTTING_OVER', 'nowhere'])
       expect(() => parseTarget(text)).toThrow('LEGACY, EXPANDED, BACKFILLED, VERIFIED');
   });
 

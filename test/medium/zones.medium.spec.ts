@@ -230,7 +230,7 @@ describe.each(ENGINES)('the zone of old times, on %s', (engine) => {
     const { dialect } = database;
     const from = newSideSql(dialect, DEFAULT_MAPPING, true);
     const to = oldSideSql(dialect, DEFAULT_MAPPING);
-    const { reader } = fallingBack(database, { from, to });
+    const { reader } = fallingBack(database, { new: from, old: to, alone: from });
     const ask = (): Promise<object[]> => reader.all(from.message, { me: '1', id: '1' });
     const before = await ask();
     expect(before).toMatchObject([{ created_at: '2019-07-01 08:00:00' }]);

@@ -33,6 +33,7 @@ export const postgresTables: OwnTables = {
     'changeover_log',
     'cutover_users',
     'shadow_differences',
+    'deprecated_usage',
     'operators',
     'changeover_queue',
     'departed_accounts',
@@ -107,6 +108,7 @@ export const postgresTables: OwnTables = {
       "migrated" bigint NOT NULL DEFAULT 0, "quarantined" bigint NOT NULL DEFAULT 0, "rows_per_second" bigint NOT NULL DEFAULT 0, "applied" bigint NOT NULL DEFAULT 0, "started_at" bigint, "voided_at" bigint, "voided_by" text,
       "paused" boolean NOT NULL DEFAULT false, "rate_limit" bigint, "throttled_by" text, "lock_hold" bigint,
       "compared_through" bigint, "bypassed" bigint NOT NULL DEFAULT 0, "cutover_percent" smallint NOT NULL DEFAULT 0, "kept_since" bigint,
+      "expanded_at" bigint, "retired_at" bigint, "sealed_at" bigint, "foreign_writes" bigint NOT NULL DEFAULT 0, "foreign_written_at" bigint,
       "shadow_sample" bigint NOT NULL DEFAULT 0, "shadow_compared" bigint NOT NULL DEFAULT 0, "shadow_mismatches" bigint NOT NULL DEFAULT 0,
       "shadow_noise" bigint NOT NULL DEFAULT 0, "shadow_undecided" bigint NOT NULL DEFAULT 0,
       "changed_at" bigint NOT NULL, CONSTRAINT "changeover_state_one_row" CHECK ("id" = 1))`,
@@ -122,6 +124,9 @@ export const postgresTables: OwnTables = {
       "at" bigint NOT NULL, "times" bigint NOT NULL, "old_answer" text NOT NULL, "new_answer" text NOT NULL, "reason" text)`,
     `CREATE UNIQUE INDEX "shadow_differences_call" ON "shadow_differences" ("operation", "user_id")`,
 
+    `CREATE TABLE "deprecated_usage" ("operation" text NOT NULL, "client" text NOT NULL, "calls" bigint NOT NULL,
+      "last_called_at" bigint NOT NULL, PRIMARY KEY ("operation", "client"))`,
+
     `CREATE TABLE "operators" ("user_id" bigint PRIMARY KEY NOT NULL, "phone" text NOT NULL, "granted_at" bigint NOT NULL, "granted_by" text NOT NULL)`,
 
     `CREATE TABLE "changeover_queue" ("id" uuid PRIMARY KEY NOT NULL DEFAULT gen_random_uuid(), "source" text NOT NULL,
@@ -134,7 +139,7 @@ export const postgresTables: OwnTables = {
     `CREATE TABLE "changeover_places" ("legacy_id" bigint PRIMARY KEY NOT NULL, "position" bigint NOT NULL)`,
 
     `CREATE TABLE "changeover_quarantine" ("legacy_id" bigint PRIMARY KEY NOT NULL, "reason" text NOT NULL,
-      "detail" text NOT NULL, "sender_id" text, "recipient_id" text, "group_id" text, "quarantined_at" bigint NOT NULL)`,
+      "detail" text NOT NULL, "sender_id" text, "recipient_id" text, "group_id" text, "quarantined_at" bigint NOT NULL, "signed_off" text)`,
     `CREATE INDEX "changeover_quarantine_pair" ON "changeover_quarantine" ("sender_id", "recipient_id")`,
     `CREATE INDEX "changeover_quarantine_recipient" ON "changeover_quarantine" ("recipient_id")`,
     `CREATE INDEX "changeover_quarantine_group" ON "changeover_quarantine" ("group_id")`,

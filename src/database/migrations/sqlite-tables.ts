@@ -20,6 +20,7 @@ export const sqliteTables: OwnTables = {
     'changeover_log',
     'cutover_users',
     'shadow_differences',
+    'deprecated_usage',
     'operators',
     'changeover_queue',
     'departed_accounts',
@@ -95,6 +96,7 @@ export const sqliteTables: OwnTables = {
       "migrated" integer NOT NULL DEFAULT 0, "quarantined" integer NOT NULL DEFAULT 0, "rows_per_second" integer NOT NULL DEFAULT 0, "applied" integer NOT NULL DEFAULT 0, "started_at" integer, "voided_at" integer, "voided_by" text,
       "paused" boolean NOT NULL DEFAULT 0, "rate_limit" integer, "throttled_by" text, "lock_hold" integer,
       "compared_through" integer, "bypassed" integer NOT NULL DEFAULT 0, "cutover_percent" integer NOT NULL DEFAULT 0, "kept_since" integer,
+      "expanded_at" integer, "retired_at" integer, "sealed_at" integer, "foreign_writes" integer NOT NULL DEFAULT 0, "foreign_written_at" integer,
       "shadow_sample" integer NOT NULL DEFAULT 0, "shadow_compared" integer NOT NULL DEFAULT 0, "shadow_mismatches" integer NOT NULL DEFAULT 0,
       "shadow_noise" integer NOT NULL DEFAULT 0, "shadow_undecided" integer NOT NULL DEFAULT 0,
       "changed_at" integer NOT NULL, CONSTRAINT "changeover_state_one_row" CHECK ("id" = 1))`,
@@ -110,6 +112,9 @@ export const sqliteTables: OwnTables = {
       "at" integer NOT NULL, "times" integer NOT NULL, "old_answer" text NOT NULL, "new_answer" text NOT NULL, "reason" text)`,
     `CREATE UNIQUE INDEX "shadow_differences_call" ON "shadow_differences" ("operation", "user_id")`,
 
+    `CREATE TABLE "deprecated_usage" ("operation" text NOT NULL, "client" text NOT NULL, "calls" integer NOT NULL,
+      "last_called_at" integer NOT NULL, PRIMARY KEY ("operation", "client"))`,
+
     `CREATE TABLE "operators" ("user_id" integer PRIMARY KEY NOT NULL, "phone" text NOT NULL, "granted_at" integer NOT NULL, "granted_by" text NOT NULL)`,
 
     `CREATE TABLE "changeover_queue" ("id" integer PRIMARY KEY AUTOINCREMENT NOT NULL, "source" text NOT NULL,
@@ -122,7 +127,7 @@ export const sqliteTables: OwnTables = {
     `CREATE TABLE "changeover_places" ("legacy_id" integer PRIMARY KEY NOT NULL, "position" integer NOT NULL)`,
 
     `CREATE TABLE "changeover_quarantine" ("legacy_id" integer PRIMARY KEY NOT NULL, "reason" text NOT NULL,
-      "detail" text NOT NULL, "sender_id" text, "recipient_id" text, "group_id" text, "quarantined_at" integer NOT NULL)`,
+      "detail" text NOT NULL, "sender_id" text, "recipient_id" text, "group_id" text, "quarantined_at" integer NOT NULL, "signed_off" text)`,
     `CREATE INDEX "changeover_quarantine_pair" ON "changeover_quarantine" ("sender_id", "recipient_id")`,
     `CREATE INDEX "changeover_quarantine_recipient" ON "changeover_quarantine" ("recipient_id")`,
     `CREATE INDEX "changeover_quarantine_group" ON "changeover_quarantine" ("group_id")`,

@@ -163,6 +163,10 @@ export const postgresDialect: Dialect = {
       WHERE NOT w.granted AND w.pid <> pg_backend_pid() AND pg_backend_pid() = ANY (pg_blocking_pids(w.pid)) LIMIT 1`,
     longWaitMs: Infinity,
   },
+  // What another role's session is called can be hidden from us: then it is one of others.
+  foreignSessions: `SELECT coalesce(nullif(application_name, ''), 'a session without a name') || coalesce(' of ' || usename, '') AS who, count(*) AS count
+    FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+      AND coalesce(application_name, '') <> 'segue' GROUP BY 1 ORDER BY 1`,
   asksOfOldApp: [
     {
       name: 'named-columns',

@@ -186,6 +186,7 @@ export const sqliteDialect: Dialect = {
     waiters: null,
     longWaitMs: 50,
   },
+  foreignSessions: null,
   asksOfOldApp: [
     {
       name: 'wal',

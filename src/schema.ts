@@ -12,9 +12,10 @@ import { contactsTable } from './contacts/contact.table.js';
 import { conversationEntity, participantEntity } from './conversations/conversation.entities.js';
 import type { EngineName } from './database/dialect.js';
 import { dialectOf } from './database/dialects.js';
-import { migrationsOf } from './database/migrations/migrations.js';
+import { migrationsOf, SCHEMA_VERSION } from './database/migrations/migrations.js';
 import { type OldTable, oldTableEntity } from './database/old-table.js';
 import type { Schema } from './database/schema.js';
+import { schemaVersionEntity } from './database/schema-version.entity.js';
 import { eventEntity, eventLogEntity } from './events/event.entities.js';
 import { deprecatedUsageEntity } from './legacy/deprecated-usage.entity.js';
 import { legacyMessagesTable } from './legacy/legacy-message.table.js';
@@ -59,6 +60,7 @@ export function schemaOf(engine: EngineName, mapping: LegacyMapping): Schema {
       eventEntity(dialect),
       eventLogEntity(dialect),
       userPresenceEntity(dialect),
+      schemaVersionEntity(dialect),
       books.stateEntity(dialect),
       books.leaseEntity(dialect),
       books.logEntity(dialect),
@@ -79,6 +81,7 @@ export function schemaOf(engine: EngineName, mapping: LegacyMapping): Schema {
       signInSessionEntity(dialect),
     ],
     migrations: migrationsOf(engine, keptTables(mapping), oldTables(mapping)),
+    version: SCHEMA_VERSION,
     migrationsTable: 'segue_migrations',
     settledZone: { table: 'changeover_state', find: SETTLED_ZONE },
   };

@@ -19,6 +19,7 @@ import type { Config } from './config/config.js';
 import type { Database } from './database/database.js';
 import { believed } from './database/believed.js';
 import { openDatabase } from './database/open-database.js';
+import { upgrade } from './database/versions.js';
 import type { Schema } from './database/schema.js';
 import { messageOf, SegueError } from './errors/segue-error.js';
 import { EventHub } from './events/event-hub.js';
@@ -57,16 +58,24 @@ export interface RunningServer {
  */
 export async function startServer(
   config: Config,
-  { create = true, logLevels = ['log', 'warn', 'error', 'fatal'] as LogLevel[] } = {},
+  {
+    create = true,
+    logLevels = ['log', 'warn', 'error', 'fatal'] as LogLevel[],
+    schema = schemaOf(config.database.engine, config.mapping),
+  } = {},
 ): Promise<RunningServer> {
   const logger = new Logger('Segue');
   const sender = codeSenderOf(config);
-  const schema = schemaOf(config.database.engine, config.mapping);
   const database = await openDatabase(config.database, schema, {
     create,
     zone: config.legacyZone,
   });
   try {
+    const older = await upgrade(database, schema);
+    if (older !== null)
+      logger.log(
+        `${database.shown} was at schema version ${older}, and is at ${schema.version} now`,
+      );
     const stage = await setUpIfEmpty(database, config.mapping, schema.migrationsTable);
     const sides = new StagedSides(database.dialect, config.mapping);
     const warn = (message: string): void => {

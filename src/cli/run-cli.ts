@@ -29,6 +29,7 @@ import { type Verification, verify, type VerifyOptions } from '../changeover/ver
 import { type Config, readConfig } from '../config/config.js';
 import type { Database } from '../database/database.js';
 import { explainDatabaseError } from '../database/database-errors.js';
+import { upgrade } from '../database/versions.js';
 import { openDatabase } from '../database/open-database.js';
 import { messageOf, SegueError } from '../errors/segue-error.js';
 import { Operators } from '../operators/operators.js';
@@ -381,6 +382,7 @@ async function withContext(
   });
   const bar = new ProgressBar(!json);
   try {
+    await upgrade(database, schema);
     await work({
       database,
       mapping: config.mapping,

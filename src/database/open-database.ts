@@ -2,7 +2,7 @@ import { DataSource } from 'typeorm';
 import type { DatabaseLocation } from '../config/config.js';
 import { haveSameShifts, UTC, type Zone } from '../config/zone.js';
 import type { Database } from './database.js';
-import { checkMigrationsAreKnown } from './known-migrations.js';
+import { checkMayRun } from './versions.js';
 import { PostgresDatabase, postgresDataSourceOptions } from './postgres/postgres-database.js';
 import type { Schema } from './schema.js';
 import { checkZoneIs, findSettledZone } from './settled-zone.js';
@@ -20,7 +20,7 @@ export interface OpenOptions {
 /**
  * Opens the database that the configuration names; nothing is written by opening.
  * @throws SegueError DATABASE_NOT_FOUND, DATABASE_UNREACHABLE, UNSUPPORTED_DATABASE, NOT_PERMITTED; NEWER_DATABASE when
- *   another version wrote it; BAD_CONFIG when old times were copied in another zone.
+ *   another version wrote it that does not let this one go on; BAD_CONFIG when old times were copied in another zone.
  */
 export async function openDatabase(
   location: DatabaseLocation,
@@ -30,7 +30,7 @@ export async function openDatabase(
   const { zone = UTC } = options;
   const database = await connect(location, schema, { ...options, zone });
   try {
-    await checkMigrationsAreKnown(database, schema);
+    await checkMayRun(database, schema);
     const settled = await findSettledZone(database, schema);
     if (settled === null || (settled.name === zone.name && haveSameShifts(settled, zone)))
       return database;

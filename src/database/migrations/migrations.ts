@@ -13,6 +13,9 @@ export interface OwnTables {
   readonly create: readonly string[];
 }
 
+/** What the last of the migrations makes of the tables, as `Schema.version`. */
+export const SCHEMA_VERSION = 1;
+
 const OWN_TABLES: Record<EngineName, OwnTables> = {
   sqlite: sqliteTables,
   postgres: postgresTables,

@@ -19,6 +19,7 @@ export const LATE_INDEXES: readonly { readonly name: string; readonly create: st
 /** Our tables on PostgreSQL. */
 export const postgresTables: OwnTables = {
   names: [
+    'segue_schema',
     'conversations',
     'conversation_participants',
     'enhanced_messages',
@@ -48,6 +49,10 @@ export const postgresTables: OwnTables = {
     'sign_in_sessions',
   ],
   create: [
+    `CREATE TABLE "segue_schema" ("id" smallint PRIMARY KEY NOT NULL, "version" bigint NOT NULL, "oldest" bigint NOT NULL,
+      CONSTRAINT "segue_schema_one_row" CHECK ("id" = 1))`,
+    `INSERT INTO "segue_schema" ("id", "version", "oldest") VALUES (1, 1, 1)`,
+
     `CREATE TABLE "conversations" ("id" bigserial PRIMARY KEY NOT NULL, "kind" text NOT NULL,
       "pair_low" bigint, "pair_high" bigint, "legacy_group_id" bigint, "name" text,
       "created_at" bigint NOT NULL, "last_position" bigint NOT NULL, "made_here" boolean NOT NULL DEFAULT false,

@@ -6,6 +6,7 @@ import type { OwnTables } from './migrations.js';
  */
 export const sqliteTables: OwnTables = {
   names: [
+    'segue_schema',
     'conversations',
     'conversation_participants',
     'enhanced_messages',
@@ -35,6 +36,10 @@ export const sqliteTables: OwnTables = {
     'sign_in_sessions',
   ],
   create: [
+    `CREATE TABLE "segue_schema" ("id" integer PRIMARY KEY NOT NULL, "version" integer NOT NULL, "oldest" integer NOT NULL,
+      CONSTRAINT "segue_schema_one_row" CHECK ("id" = 1))`,
+    `INSERT INTO "segue_schema" ("id", "version", "oldest") VALUES (1, 1, 1)`,
+
     `CREATE TABLE "conversations" ("id" integer PRIMARY KEY AUTOINCREMENT NOT NULL, "kind" text NOT NULL,
       "pair_low" integer, "pair_high" integer, "legacy_group_id" integer, "name" text,
       "created_at" integer NOT NULL, "last_position" integer NOT NULL, "made_here" boolean NOT NULL DEFAULT 0,

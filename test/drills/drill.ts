@@ -9,11 +9,17 @@ import { getState, readState } from '../../src/changeover/stage.js';
 import { DEFAULT_MAPPING } from '../../src/config/legacy-mapping.js';
 import type { Database } from '../../src/database/database.js';
 import type { EngineName } from '../../src/database/dialect.js';
+import { irregularKinds } from '../../src/demo/irregular-rows.js';
 import { generateLegacy, randomFrom } from '../../src/demo/legacy-generator.js';
+import { OLD_APP_IS_GONE } from '../../src/changeover/gate.js';
+import { listQuarantine, signOff } from '../../src/changeover/quarantine.js';
 import type { Orders, Sent } from './killed-at.js';
+import { KilledServer } from './killed-server.js';
 import type { OldAppOrders, OldAppReport, Written } from './old-app.js';
+import { type ClientReport, makePeople, People } from './people.js';
 import { makePlace, type Place, withDatabase } from './place.js';
 import {
+  CLI,
   collect,
   environmentOf,
   exited,
@@ -27,6 +33,11 @@ import {
 /** The statement that reads the rows of a batch; apply has one that begins as it does. */
 const BATCH = String.raw`^INSERT INTO enhanced_messages .* SELECT o\.id, CASE `;
 
+/** What a command says when another process is at work for a moment. */
+const PASSING = /RUNNER_ACTIVE|LEASE_LOST|LOCK_TIMEOUT|another process/;
+
+const SECRET = 'the secret of a drill, which is long enough';
+
 const OLD_APPS = 2;
 const WRITES_PER_SECOND = 110;
 
@@ -36,6 +47,8 @@ export const FAULTS = {
   'checkpoint-ahead': 'the checkpoint of the backfill is set below rows that were not copied',
   'trigger-gone': 'a capture trigger is taken off for a while',
   'no-exclusion': 'rows are applied beside the batches, without the lease',
+  'sent-lost':
+    'in the whole drill: what a new client has sent goes, on both sides, without a trace',
 } as const;
 
 export type FaultName = keyof typeof FAULTS;
@@ -51,6 +64,8 @@ export interface DrillOptions {
   readonly rows: number;
   readonly postgresUrl: string;
   readonly fault?: FaultName | undefined;
+  /** Goes on over the cutover, a rollback to LEGACY, forward again, and out of the old table, with clients at the server. */
+  readonly isFull?: boolean;
   readonly say: (line: string) => void;
 }
 
@@ -67,6 +82,8 @@ export interface DrillReport {
   /** Of them those after a batch's INSERT was acknowledged and before its COMMIT was sent. */
   readonly killsInBatch: number;
   readonly oldApps: readonly OldAppReport[];
+  /** Clients of the server, where it was the whole drill. */
+  readonly clients: { readonly newClients: ClientReport; readonly oldClients: ClientReport } | null;
   /** What went wrong; empty: each acknowledged write is on both sides, once, as it was written. */
   readonly failures: readonly string[];
 }
@@ -84,6 +101,11 @@ export async function runDrill(options: DrillOptions): Promise<DrillReport> {
   }
 }
 
+interface Full {
+  readonly server: KilledServer;
+  readonly people: People;
+}
+
 class Drill {
   private readonly failures: string[] = [];
   private readonly random: () => number;
@@ -99,12 +121,16 @@ class Drill {
   }
 
   async run(): Promise<DrillReport> {
-    const { engine, seed, rows, seconds, say } = this.options;
+    const { engine, seed, rows, seconds, say, isFull = false } = this.options;
     await this.withDatabase((database) =>
       generateLegacy(database, DEFAULT_MAPPING, {
         messages: rows,
         seed,
-        irregular: { share: 0.03 },
+        irregular: {
+          share: 0.03,
+          // Behind an id beyond 32 bits the old API, which old clients speak in the whole drill, cannot name a message.
+          kinds: irregularKinds(engine).filter((kind) => !(isFull && kind === 'id-large')),
+        },
       }),
     );
     await this.place.letIn();
@@ -126,8 +152,9 @@ class Drill {
     await this.plant('trigger-gone');
     await this.plant('lost-entry');
     await this.cli('verify');
+    const full = this.options.isFull === true ? await this.outAndBack() : null;
     const left = seconds * 1_000 - (performance.now() - began);
-    const server = await this.startServer();
+    const server = full?.server ?? (await this.startServer());
     await sleep(Math.max(left, 1_000));
 
     const reports = await Promise.all(
@@ -137,13 +164,19 @@ class Drill {
       }),
     );
     const lasted = (performance.now() - began) / 1_000;
+    const clients = full === null ? null : await this.endOf(full);
     await this.untilApplied();
-    server.kill('SIGTERM');
-    await exited(server);
+    if (server instanceof KilledServer) await server.end();
+    else {
+      server.kill('SIGTERM');
+      await exited(server);
+    }
     await this.cli('verify');
+    if (full !== null) await this.compareSent(full.people);
     for (const { errors } of reports)
       for (const error of errors.slice(0, 5)) this.failures.push(`an old app saw: ${error}`);
     const touched = await this.compare(untouched);
+    if (full !== null) await this.contract(full.people);
     if (this.killsInBatch < this.wantedInBatch)
       this.failures.push(`only ${this.killsInBatch} kills were inside an open batch`);
     const writes = reports.reduce(
@@ -161,8 +194,127 @@ class Drill {
       kills: this.kills,
       killsInBatch: this.killsInBatch,
       oldApps: reports,
+      clients,
       failures: this.failures,
     };
+  }
+
+  /**
+   * The rest of the way, with clients at a server that is killed all the while: over to the new side, all the way back, with
+   * each of the commands killed in its midst and run again, and forward once more.
+   */
+  private async outAndBack(): Promise<Full> {
+    const { say, kills } = this.options;
+    await this.withDatabase(makePeople);
+    const port = await freePort();
+    const server = new KilledServer({ ...this.environment, PORT: String(port) }, this.random);
+    await server.begin();
+    const people = new People(`http://127.0.0.1:${port}`, SECRET, this.journalOf(OLD_APPS));
+    people.begin();
+    const before = this.kills;
+    for (let round = 1; ; round += 1) {
+      await this.cli('shadow', '--sample', '100');
+      for (const percent of ['30', '100']) {
+        await this.cli('cutover', '--percent', percent, '--force');
+        await sleep(1_500);
+      }
+      say(`round ${round}: everybody is on the new side; back to LEGACY`);
+      await this.killed('rollback', '--to', 'LEGACY');
+      await sleep(1_500);
+      if (round === 1) await this.plant('sent-lost');
+      say(`round ${round}: forward again`);
+      await this.killed('migrate', '--no-backup');
+      this.kills = before + this.commandsKilled + server.kills;
+      if (this.kills >= kills) break;
+    }
+    await server.stopKilling();
+    this.kills = before + this.commandsKilled + server.kills;
+    say(`${this.kills} processes were killed in all`);
+    return { server, people };
+  }
+
+  private commandsKilled = 0;
+
+  /** Runs a command that is killed at a random moment, again and again, and then to its end. */
+  private async killed(...args: string[]): Promise<void> {
+    for (let n = 1; n <= 2; n += 1) {
+      const child = spawn(process.execPath, [CLI, ...args], {
+        env: this.environment,
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
+      const output = collect(child);
+      const timer = setTimeout(() => child.kill('SIGKILL'), 300 + this.random() * 1_200);
+      const { signal, code } = await exited(child);
+      clearTimeout(timer);
+      if (signal === 'SIGKILL') this.commandsKilled += 1;
+      else if (code === 0) return;
+      else if (!PASSING.test(await output))
+        this.failures.push(`segue ${args.join(' ')}: ${await output}`);
+    }
+    for (;;) {
+      const failure = await runCli(this.environment, ...args);
+      if (failure === null) return;
+      // The server holds the lease for a moment, or it was there already.
+      if (/WRONG_STAGE: The stage is LEGACY: it is there already/.test(failure)) return;
+      if (!PASSING.test(failure)) {
+        this.failures.push(failure);
+        return;
+      }
+      await sleep(200);
+    }
+  }
+
+  /** Everybody is on the new side, and nobody writes any more. */
+  private async endOf({ people }: Full): Promise<DrillReport['clients']> {
+    const clients = await people.stop();
+    await people.readAll();
+    await this.untilApplied();
+    await this.cli('cutover', '--percent', '100', '--force');
+    for (const [who, { errors }] of Object.entries(clients))
+      for (const error of errors.slice(0, 5)) this.failures.push(`${who} saw: ${error}`);
+    return clients;
+  }
+
+  /** Each message that was acknowledged is on the new side once, under its client's id. */
+  private async compareSent({ sent }: People): Promise<void> {
+    await this.withDatabase(async ({ reader }) => {
+      const rows = await reader.all<{ clientId: string; id: string; text: string }>(
+        `SELECT client_id AS "clientId", CAST(id AS text) AS id, text FROM enhanced_messages WHERE client_id IS NOT NULL`,
+      );
+      const found = new Map(rows.map(({ clientId, id }) => [clientId, `msg_${id}`]));
+      const wrong = [...sent].filter(([clientId, { id }]) => found.get(clientId) !== id);
+      if (wrong.length > 0)
+        this.failures.push(
+          `${wrong.length} messages of new clients are not there under their clients' ids, the first is ${String(wrong[0]?.[0])}`,
+        );
+      if (new Set(rows.map(({ text }) => text)).size !== rows.length)
+        this.failures.push('a message of a new client is there twice');
+    });
+  }
+
+  /** Out of the old table, half of the way back, and out for good. */
+  private async contract(people: People): Promise<void> {
+    const before = await this.withDatabase(async (database) => {
+      const context = { database, mapping: DEFAULT_MAPPING, report: () => undefined, who: 'drill' };
+      for await (const page of listQuarantine(database))
+        for (const { legacyId } of page) await signOff(context, legacyId, 'made by the drill');
+      return (await this.oldRows(database)).size;
+    });
+    await sleep(2_000);
+    const retire = ['contract', '--retire', '--backup', 'none'];
+    await this.cli(...retire, '--old-app-is-gone', OLD_APP_IS_GONE);
+    await this.cli('rollback', '--to', 'COMPLETE');
+    await this.cli('verify');
+    await this.cli(...retire, '--old-app-is-gone', OLD_APP_IS_GONE);
+    await sleep(1_500);
+    const file = join(this.folder, 'old.jsonl');
+    await this.cli('contract', '--drop', '--export', file, '--confirm', 'CONTRACTED');
+    const lines = existsSync(file)
+      ? (await readFile(file, 'utf8')).trimEnd().split('\n').length
+      : 0;
+    if (lines !== before)
+      this.failures.push(`${lines} of ${before} old rows stand in the exported file`);
+    await this.compareSent(people);
   }
 
   /**
@@ -262,6 +414,12 @@ class Drill {
         if (fault === 'checkpoint-ahead')
           await transaction.run('UPDATE changeover_state SET done_above = done_above - 50');
         if (fault === 'lost-entry') await transaction.run('DELETE FROM changeover_queue');
+        if (fault === 'sent-lost') {
+          const one = `SELECT max(id) FROM enhanced_messages WHERE client_id IS NOT NULL`;
+          await transaction.run(`DELETE FROM messages WHERE id = (${one})`);
+          await transaction.run(`DELETE FROM changeover_queue WHERE legacy_id = (${one})`);
+          await transaction.run(`DELETE FROM enhanced_messages WHERE id = (${one})`);
+        }
         if (fault === 'trigger-gone')
           for (const statement of dialect.dropCapture('messages', 'segue_capture_messages_update'))
             await transaction.run(statement);
@@ -350,7 +508,8 @@ class Drill {
         );
       if (found.row > 0) this.failures.push(`${found.row} old rows changed that nobody wrote`);
       const state = await readState(database);
-      if (state.stage !== 'VERIFIED') this.failures.push(`the stage is ${state.stage} in the end`);
+      const expected = this.options.isFull === true ? 'COMPLETE' : 'VERIFIED';
+      if (state.stage !== expected) this.failures.push(`the stage is ${state.stage} in the end`);
       if (state.bypassed > 0)
         this.failures.push(`${state.bypassed} rows had to be found by the rolling compare`);
       const [voided] = await database.reader.all<{ by: string | null }>(
@@ -402,7 +561,12 @@ class Drill {
   }
 
   private get environment(): NodeJS.ProcessEnv {
-    return environmentOf(this.place, this.folder);
+    return {
+      ...environmentOf(this.place, this.folder),
+      JWT_SECRET: SECRET,
+      RATE_LIMIT: 'off',
+      CONTRACT_QUIET_DAYS: '0.00001',
+    };
   }
 
   /** Runs the command line to its end; that it fails is a failure of the drill. */

@@ -10,6 +10,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     rows: { type: 'string', default: '20000' },
     plant: { type: 'string' },
+    full: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
 });
@@ -24,6 +25,12 @@ function print(report: DrillReport): string {
     `${report.kills} kills, ${report.killsInBatch} of them inside an open batch`,
     `old apps, p50 / p99 / max in ms: alone ${of('alone')}; beside us ${of('beside')}`,
     `errors of the old apps: ${report.oldApps.reduce((sum, { errors }) => sum + errors.length, 0)}`,
+    ...(report.clients === null
+      ? []
+      : Object.entries(report.clients).map(
+          ([who, { acknowledged, again, notServed, errors }]) =>
+            `${who}: ${acknowledged} messages acknowledged, ${again} attempts made again, ${notServed} of them NOT_EXPANDED, errors: ${errors.length}`,
+        )),
     report.failures.length === 0
       ? 'nothing lost, nothing doubled, each write as written on both sides'
       : report.failures.map((failure) => `FAILED: ${failure}`).join('\n'),
@@ -37,6 +44,7 @@ const report = await runDrill({
   seed: numberFlag(values, 'seed'),
   rows: numberFlag(values, 'rows'),
   fault: plantFlag(values, FAULTS),
+  isFull: values.full,
   postgresUrl,
   say: (line) => {
     if (!values.json) process.stderr.write(`${line}\n`);

@@ -16,6 +16,7 @@ const BY_THE_DRILL: Readonly<Record<FaultName, RegExp>> = {
   'checkpoint-ahead': /segue verify ended with 1: .*NOT_VERIFIED/s,
   'trigger-gone': /certificates were void/,
   'no-exclusion': /not on the new side, once, as written/,
+  'sent-lost': /messages of new clients are not there under their clients' ids/,
 };
 
 const BY_THE_CHAOS: Readonly<Record<ChaosFault, (report: ChaosReport) => number>> = {
@@ -32,7 +33,7 @@ const SHORT: Readonly<
   >
 > = {
   sqlite: {
-    drill: ['lost-entry', 'checkpoint-ahead'],
+    drill: ['lost-entry', 'checkpoint-ahead', 'sent-lost'],
     chaos: ['announce-before-commit'],
   },
   postgres: {
@@ -43,17 +44,19 @@ const SHORT: Readonly<
 
 describe.each(ENGINES)('the drill on %s', (engine) => {
   it(
-    'loses nothing and doubles nothing, though old apps write and processes are killed',
+    'loses nothing and doubles nothing from before expand until the old table is gone, though all write and processes are killed',
     async () => {
       const { code, report } = await drill(
         'run',
-        ...['--engine', engine, '--minutes', '0.3', '--kills', '13'],
+        ...['--engine', engine, '--minutes', '0.3', '--kills', '13', '--rows', '8000', '--full'],
       );
       expect({ seed: SEED, failures: report.failures }).toEqual({ seed: SEED, failures: [] });
       expect(code).toBe(0);
       expect(report.oldApps.flatMap(({ errors }) => errors)).toEqual([]);
       expect(report.killsInBatch).toBeGreaterThanOrEqual(10);
       expect(report.writes).toBeGreaterThan(1_000);
+      expect(report.clients?.newClients.acknowledged).toBeGreaterThan(10);
+      expect(report.clients?.oldClients.acknowledged).toBeGreaterThan(5);
     },
     LONG_MS,
   );
@@ -78,6 +81,7 @@ describe.each(ENGINES)('the drill on %s', (engine) => {
           '5000',
           '--plant',
           fault,
+          ...(fault === 'sent-lost' ? ['--full'] : []),
         ],
       );
       const isNoticed = report.failures.some((failure) => BY_THE_DRILL[fault].test(failure));

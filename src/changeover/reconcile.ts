@@ -4,7 +4,7 @@ import type { BackfillResult } from './backfill.js';
 import type { ChangeoverContext } from './context.js';
 import { LaidAside } from './laid-aside.js';
 import type { Mismatch } from './mismatch.js';
-import { readLatest } from './stage.js';
+import { readLatest, SENT_HERE } from './stage.js';
 import { verifySql } from './verify-sql.js';
 
 /** Where entries of the queue come from that this pass makes. */
@@ -43,7 +43,7 @@ export class Reconciliation {
       .map(String);
     await transaction.run(
       `UPDATE changeover_state SET low_id = CAST(:low AS bigint), high_id = CAST(:high AS bigint), done_above = CAST(:high AS bigint),
-         rows_to_copy = :count, has_threads = true, started_at = coalesce(started_at, ${dialect.now}) WHERE id = 1`,
+         rows_to_copy = :count - (${SENT_HERE}), has_threads = true, started_at = coalesce(started_at, ${dialect.now}) WHERE id = 1`,
       { low: ends[0] ?? null, high: ends.at(-1) ?? null, count: Number(old?.count ?? 0) },
     );
   }
@@ -76,7 +76,7 @@ export class Reconciliation {
         { ids: JSON.stringify([...dirty]) },
       );
     const [held] = await transaction.all<Record<keyof BackfillResult, number | string>>(
-      `SELECT (SELECT count(*) FROM enhanced_messages e WHERE ${inRange('e.legacy_message_id')}) AS migrated,
+      `SELECT (SELECT count(*) FROM enhanced_messages e WHERE ${inRange('e.legacy_message_id')} AND NOT e.made_here) AS migrated,
          (SELECT count(*) FROM changeover_quarantine q WHERE ${inRange('q.legacy_id')}) AS quarantined`,
       { from, upTo },
     );

@@ -13,7 +13,7 @@ import { READ_COLUMNS, rowRules } from './row-rules.js';
  * The rows are read once, into a scratch table: on PostgreSQL each later look could find them changed again.
  */
 export interface SettleSql {
-  /** Copies and rows in quarantine, as `{migrated, quarantined}`. */
+  /** Copies of what the old app wrote and rows in quarantine, as `{migrated, quarantined}`: what is sent here the books do not count. */
   readonly counts: string;
   /** An empty scratch table, and the rows. */
   readonly scratch: readonly string[];
@@ -149,7 +149,7 @@ export function settleSql(
     AND ${m.conversationId} IS DISTINCT FROM (SELECT o.conversation_id FROM ${row} WHERE o.id = ${m.id})`;
 
   return {
-    counts: `SELECT (SELECT count(*) FROM enhanced_messages e WHERE ${listed(`e.${legacyId}`)} AND e.legacy_message_id IS NOT NULL) AS migrated,
+    counts: `SELECT (SELECT count(*) FROM enhanced_messages e WHERE ${listed(`e.${legacyId}`)} AND e.legacy_message_id IS NOT NULL AND NOT e.made_here) AS migrated,
       (SELECT count(*) FROM changeover_quarantine q WHERE ${listed('q.legacy_id')}) AS quarantined`,
     scratch: dialect.scratchTable('segue_dirty', [...READ_COLUMNS, ...FOUND]),
     readRows: `INSERT INTO segue_dirty (${READ_COLUMNS.map(([name]) => name).join(', ')})

@@ -248,6 +248,10 @@ export function isComplete({ stage, keptSince }: ChangeoverState): boolean {
   return hasReached(stage, keptSince === null ? 'BACKFILLED' : 'BACKFILLING');
 }
 
+/** Old rows that are mirrors of what was sent here: the books count those that the old app wrote. */
+export const SENT_HERE =
+  'SELECT count(*) FROM enhanced_messages WHERE made_here AND legacy_message_id IS NOT NULL';
+
 /** Whether a changeover stands at `least` or later. */
 export function hasReached(stage: Stage, least: Stage): boolean {
   return STAGES.indexOf(stage) >= STAGES.indexOf(least);

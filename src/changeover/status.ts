@@ -1,8 +1,8 @@
-import type { Database } from '../database/database.js';
+import type { Database, Queryable } from '../database/database.js';
 import type { LegacyMapping } from '../config/legacy-mapping.js';
 import { presentMapping } from './retired.js';
 import { hasTable } from './shape.js';
-import { hasReached, readState, type Stage } from './stage.js';
+import { hasReached, readState, SENT_HERE, type Stage } from './stage.js';
 import { findCertificate } from './certificate.js';
 import { Lease } from './lease.js';
 
@@ -80,14 +80,15 @@ export async function status(
   const hasBooks = fromBooks && state.startedAt !== null && hasReached(state.stage, 'BACKFILLING');
   // Only the books tell how far the comparison of those has come.
   const isAside = state.keptSince !== null;
+  const sent = hasBooks ? await countSent(reader) : 0;
   return {
     stage: state.stage,
     legacyMessages: hasBooks
-      ? state.rowsToCopy
+      ? state.rowsToCopy + sent
       : await count(presentMapping(mapping, state).messages.table),
     migratedMessages:
       hasBooks || isAside
-        ? state.migrated
+        ? state.migrated + sent
         : await count('enhanced_messages', 'legacy_message_id IS NOT NULL'),
     quarantinedMessages:
       hasBooks || isAside ? state.quarantined : await count('changeover_quarantine'),
@@ -110,6 +111,11 @@ export async function status(
     keptSince: isoOrNull(state.keptSince),
     retiredAt: isoOrNull(state.retiredAt),
   };
+}
+
+async function countSent(reader: Queryable): Promise<number> {
+  const [row] = await reader.all<{ count: number | string }>(`SELECT (${SENT_HERE}) AS count`);
+  return Number(row?.count);
 }
 
 function isoOrNull(microseconds: number | null): string | null {

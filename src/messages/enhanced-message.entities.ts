@@ -14,7 +14,7 @@ export const UNKNOWN_STATUS = 0;
  * A message. Its id is the old row's id wherever there is one, so that equal positions keep the old order though
  * the newest rows are copied first: the order of a conversation is (position, id).
  */
-export function enhancedMessageEntity({ types }: Dialect): EntitySchema {
+export function enhancedMessageEntity({ engine, types }: Dialect): EntitySchema {
   return new EntitySchema({
     name: 'EnhancedMessage',
     tableName: 'enhanced_messages',
@@ -59,6 +59,12 @@ export function enhancedMessageEntity({ types }: Dialect): EntitySchema {
         where: UNREAD,
       },
       { name: 'enhanced_messages_raw', columns: ['legacyMessageId'], where: HAS_RAW },
+      // How many were sent here, without reading all of them.
+      {
+        name: 'enhanced_messages_sent',
+        columns: ['legacyMessageId'],
+        where: engine === 'postgres' ? 'made_here' : '"made_here"',
+      },
     ],
   });
 }

@@ -255,7 +255,7 @@ class Drill {
       const failure = await runCli(this.environment, ...args);
       if (failure === null) return;
       // The server holds the lease for a moment, or it was there already.
-      if (/WRONG_STAGE: The stage is LEGACY: it is there already/.test(failure)) return;
+      if (failure.includes('WRONG_STAGE: The stage is LEGACY: it is there already')) return;
       if (!PASSING.test(failure)) {
         this.failures.push(failure);
         return;
@@ -363,7 +363,9 @@ class Drill {
   /** Servers that go on with the backfill and apply, each killed at a random moment. */
   private async killServers(): Promise<void> {
     await this.cli('rate', String(Math.max(Math.round(this.options.rows / 20), 200)));
-    while (this.kills < this.options.kills) {
+    // In the whole drill most of them come later.
+    const most = this.options.kills * (this.options.isFull === true ? 0.4 : 1);
+    while (this.kills < most) {
       const server = await this.startServer();
       await sleep(this.random() * 1_500);
       server.kill('SIGKILL');
@@ -376,7 +378,10 @@ class Drill {
 
   /** One alone where a fault is planted, of which kills say nothing. */
   private get wantedInBatch(): number {
-    return this.options.fault === undefined ? Math.max(10, Math.ceil(this.options.kills * 0.6)) : 1;
+    const share = this.options.isFull === true ? 0.2 : 0.6;
+    return this.options.fault === undefined
+      ? Math.max(10, Math.ceil(this.options.kills * share))
+      : 1;
   }
 
   private async untilBackfilled(): Promise<void> {

@@ -11,7 +11,6 @@ export class KilledServer {
   private child: ChildProcess | null = null;
   private isOver = false;
   private running: Promise<void> = Promise.resolve();
-  private isSpared = false;
 
   constructor(
     private readonly environment: NodeJS.ProcessEnv,
@@ -21,11 +20,6 @@ export class KilledServer {
   async begin(): Promise<void> {
     this.child = await startServer(this.environment);
     this.running = this.kill();
-  }
-
-  /** For what one step alone should be killed in. */
-  spare(isSpared: boolean): void {
-    this.isSpared = isSpared;
   }
 
   /** The last one lives on until `end`. */
@@ -44,7 +38,7 @@ export class KilledServer {
   private async kill(): Promise<void> {
     while (!this.isOver) {
       await sleep(300 + this.random() * MOST_MS);
-      if (this.isOver || this.isSpared || this.child === null) continue;
+      if (this.child === null) continue;
       this.child.kill('SIGKILL');
       await exited(this.child);
       this.kills += 1;

@@ -122,7 +122,7 @@ export class People {
         if (this.isNotServed(answer)) newClients.notServed += 1;
         else this.note(newClients.errors, answer);
         // The last one is given up only where the new side is gone for good.
-        if (this.isOver && this.isNotServed(answer)) return;
+        if (this.hasToEnd() && this.isNotServed(answer)) return;
         await sleep(AGAIN_MS);
       }
       if (n % 10 === 0)
@@ -160,6 +160,10 @@ export class People {
       }
       await sleep(PAUSE_MS * 4);
     }
+  }
+
+  private hasToEnd(): boolean {
+    return this.isOver;
   }
 
   private write(written: Written): void {

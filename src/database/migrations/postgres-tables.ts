@@ -77,6 +77,7 @@ export const postgresTables: OwnTables = {
     `CREATE SEQUENCE "enhanced_messages_own_ids" MINVALUE 1099511627776 OWNED BY "enhanced_messages"."id"`,
     ...LATE_INDEXES.map(({ create }) => create),
     `CREATE UNIQUE INDEX "enhanced_messages_client" ON "enhanced_messages" ("sender_id", "client_id") WHERE "client_id" IS NOT NULL`,
+    `CREATE INDEX "enhanced_messages_sent" ON "enhanced_messages" ("legacy_message_id") WHERE made_here`,
     `CREATE INDEX "enhanced_messages_raw" ON "enhanced_messages" ("legacy_message_id") WHERE "raw_mask" <> 0`,
 
     `CREATE TABLE "legacy_raw_values" ("message_id" bigint PRIMARY KEY NOT NULL, "conversation_id" bigint NOT NULL,

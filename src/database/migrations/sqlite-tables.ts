@@ -65,6 +65,7 @@ export const sqliteTables: OwnTables = {
     `CREATE UNIQUE INDEX "enhanced_messages_legacy" ON "enhanced_messages" ("legacy_message_id") WHERE "legacy_message_id" IS NOT NULL`,
     `CREATE UNIQUE INDEX "enhanced_messages_client" ON "enhanced_messages" ("sender_id", "client_id") WHERE "client_id" IS NOT NULL`,
     `CREATE INDEX "enhanced_messages_unread" ON "enhanced_messages" ("conversation_id", "position") WHERE ("status" = 1 OR "status" = 2)`,
+    `CREATE INDEX "enhanced_messages_sent" ON "enhanced_messages" ("legacy_message_id") WHERE "made_here"`,
     `CREATE INDEX "enhanced_messages_raw" ON "enhanced_messages" ("legacy_message_id") WHERE "raw_mask" <> 0`,
 
     `CREATE TABLE "legacy_raw_values" ("message_id" integer PRIMARY KEY NOT NULL, "conversation_id" integer NOT NULL,

@@ -243,6 +243,7 @@ class Backfill {
   }
 
   private async copyRows(begun: ChangeoverState): Promise<void> {
+    const isKept = begun.keptSince !== null;
     const meter = new Meter(
       'messages',
       begun.rowsToCopy,
@@ -258,7 +259,9 @@ class Backfill {
       const size = this.pace.batchSize(wishes);
       // Of what was applied just now too, and with a longer gap now and then.
       if (this.pace.isBusy) await this.turns.wait(this.stopping);
-      const rows = await this.copyNewest(size, meter);
+      const rows = isKept
+        ? await this.compareNewest(size, meter)
+        : await this.copyNewest(size, meter);
       this.turns.noteHeld(this.heldMs);
       const releasedAt = performance.now();
       if (rows === 0) break;
@@ -356,6 +359,32 @@ class Backfill {
     }
   }
 
+  /**
+   * The same of a new side that was laid aside: its rows are compared without a lock, between the transaction that writes
+   * their links and the one that makes those dirty that differ. In between nobody else sets the checkpoint: he would need the
+   * lease.
+   */
+  private async compareNewest(size: number, meter: Meter): Promise<number> {
+    const asked = performance.now();
+    const { range, linkedMs } = await this.fenced(async (transaction) => {
+      const began = performance.now();
+      this.pace.noteWait(began - asked);
+      const found = await this.findNewest(transaction, size);
+      // A row that somebody holds is not waited for: it stays dirty.
+      if (found?.fillsLink === true) await this.link(transaction, found, false);
+      return { range: found, linkedMs: performance.now() - began };
+    });
+    if (range === null) return 0;
+    const dirty = await this.reconciliation.compare(range);
+    return this.fenced(async (transaction) => {
+      const began = performance.now();
+      const held = await this.reconciliation.mark(transaction, range, dirty);
+      await this.setCheckpoint(transaction, range, held, meter);
+      this.heldMs = linkedMs + performance.now() - began;
+      return range.rows;
+    });
+  }
+
   /** Finds the next rows, has them settled, and sets the checkpoint below them. */
   private async settleNewest(
     transaction: Queryable,
@@ -363,8 +392,16 @@ class Backfill {
     meter: Meter,
     settle: (range: CopyRange) => Promise<BackfillResult>,
   ): Promise<number> {
+    const range = await this.findNewest(transaction, size);
+    if (range === null) return 0;
+    await this.setCheckpoint(transaction, range, await settle(range), meter);
+    return range.rows;
+  }
+
+  /** The newest rows that no checkpoint claims yet; null: there are none. */
+  private async findNewest(transaction: Queryable, size: number): Promise<CopyRange | null> {
     const state = await getState(transaction);
-    if (state.doneAbove === null || state.lowId === null) return 0;
+    if (state.doneAbove === null || state.lowId === null) return null;
     const whole = { from: state.lowId, upTo: state.doneAbove, size };
     let [newest] = await transaction.all<NewestRows>(this.sql.newestRange, whole);
     if (Number(newest?.bytes) > MOST_BYTES)
@@ -372,24 +409,29 @@ class Backfill {
         ...whole,
         most: MOST_BYTES,
       });
-    if (newest?.low == null) return 0;
+    if (newest?.low == null) return null;
     const from = newest.low;
-    const rows = Number(newest.count);
     const { doneAbove: upTo, startedAt: now, fillsLink } = state;
-    const isKept = state.keptSince !== null;
     const [before] = await transaction.all<Record<'copies' | 'quarantined', number | string>>(
       this.sql.settled,
       { from, upTo },
     );
-    const { migrated, quarantined } = await settle({
+    return {
       from,
       upTo,
-      rows,
+      rows: Number(newest.count),
       now,
       fillsLink,
-      isKept,
       isTouched: Number(before?.copies) + Number(before?.quarantined) > 0,
-    });
+    };
+  }
+
+  private async setCheckpoint(
+    transaction: Queryable,
+    { from }: CopyRange,
+    { migrated, quarantined }: BackfillResult,
+    meter: Meter,
+  ): Promise<void> {
     await this.pace.lookForWaiters(transaction);
     await transaction.run(
       // Below the lowest id there is no number: null says that nothing is left.
@@ -406,7 +448,6 @@ class Backfill {
         lockHold: Math.round(this.heldMs * 1_000),
       },
     );
-    return rows;
   }
 
   /**
@@ -432,13 +473,9 @@ class Backfill {
 
   private async copyRange(
     transaction: Queryable,
-    { from, upTo, rows, now, fillsLink, isKept, isTouched }: CopyRange,
+    { from, upTo, rows, now, fillsLink, isTouched }: CopyRange,
     waitsForLocks: boolean,
   ): Promise<BackfillResult> {
-    if (isKept) {
-      if (fillsLink) await this.link(transaction, { from, upTo }, waitsForLocks);
-      return this.reconciliation.compare(transaction, { from, upTo, now, fillsLink });
-    }
     const sql = isTouched ? this.sql.touched : this.sql.untouched;
     const migrated = await transaction.run(sql.copy, { from, upTo, now });
     await transaction.run(sql.keepRaw, { from, upTo });
@@ -520,8 +557,6 @@ interface CopyRange {
   readonly rows: number;
   readonly now: number | null;
   readonly fillsLink: boolean;
-  /** Whether the new side was laid aside, and is compared instead of copied. */
-  readonly isKept: boolean;
   /** Whether some of them were settled before, or are tombstones by now. */
   readonly isTouched: boolean;
 }

@@ -7,6 +7,14 @@ import type { Mismatch } from './mismatch.js';
 import { readLatest, SENT_HERE } from './stage.js';
 import { verifySql } from './verify-sql.js';
 
+/** The ids of a batch, both included, and what they are compared by. */
+export interface ComparedRange {
+  readonly from: string;
+  readonly upTo: string;
+  readonly now: number | null;
+  readonly fillsLink: boolean;
+}
+
 /** Where entries of the queue come from that this pass makes. */
 const SOURCE = 'compare';
 
@@ -49,26 +57,39 @@ export class Reconciliation {
   }
 
   /**
-   * Compares the rows of a batch, whose links have been written by then, and makes those dirty that differ.
-   * @returns how many of them the new side has by now, as copies and in quarantine
+   * Compares the rows of a batch, whose links have been written by then. In a snapshot, without a lock: what the old app
+   * writes since stands in the queue.
+   * @returns the ids of those that differ
    */
-  async compare(
-    transaction: Queryable,
-    {
-      from,
-      upTo,
-      now,
-      fillsLink,
-    }: { from: string; upTo: string; now: number | null; fillsLink: boolean },
-  ): Promise<BackfillResult> {
+  compare(range: ComparedRange): Promise<ReadonlySet<string>> {
     const { database, mapping } = this.context;
-    const { dialect } = database;
-    const sql = verifySql(dialect, mapping, fillsLink);
-    const range = { from, upTo, now, latest: await readLatest(transaction, dialect) };
-    const dirty = new Set<string>();
-    for (const statement of sql.mismatches)
-      for (const { legacyId } of await transaction.all<Mismatch>(statement, range))
-        dirty.add(legacyId);
+    const sql = verifySql(database.dialect, mapping, range.fillsLink);
+    return database.snapshot(async (reader) => {
+      const { from, upTo, now } = range;
+      const latest = await readLatest(reader, database.dialect);
+      const dirty = new Set<string>();
+      for (const statement of sql.mismatches)
+        for (const { legacyId } of await reader.all<Mismatch>(statement, {
+          from,
+          upTo,
+          now,
+          latest,
+        }))
+          dirty.add(legacyId);
+      return dirty;
+    });
+  }
+
+  /**
+   * Makes the rows of a batch dirty that differ, in the transaction of its checkpoint.
+   * @returns how many of the batch the new side has by now, as copies and in quarantine
+   */
+  async mark(
+    transaction: Queryable,
+    { from, upTo }: { readonly from: string; readonly upTo: string },
+    dirty: ReadonlySet<string>,
+  ): Promise<BackfillResult> {
+    const { dialect } = this.context.database;
     if (dirty.size > 0)
       await transaction.run(
         `INSERT INTO changeover_queue (source, legacy_id, queued_at)

@@ -509,6 +509,16 @@ describe.each(ENGINES)('a new side with things of its own, on %s', (engine) => {
     ]);
   });
 
+  it('goes back over what the old app has deleted and nobody has applied yet', async () => {
+    await asOldApp(location, `DELETE FROM messages WHERE id IN (3, ${String(sent[0]?.legacyId)})`);
+    expect(await back(database)).toMatchObject({ stage: 'LEGACY' });
+    expect(await migrate(database)).toMatchObject({ mismatches: 0 });
+    await expectWhole();
+    expect(
+      await count(`enhanced_messages WHERE client_id = 'one' AND removed_at IS NOT NULL`),
+    ).toBe(1);
+  });
+
   it('does not go back while a message has no old row', async () => {
     // As if the mirror had been deleted by something that passes capture by.
     const gone = String(sent[0]?.legacyId);

@@ -205,7 +205,9 @@ describe.each(ENGINES)('rollback on %s', (engine) => {
       expect({ table, rows: await count(database, table) }).toEqual({
         table,
         // That it was rolled back is written down.
-        rows: ['changeover_state', 'event_log', 'changeover_log'].includes(table) ? 1 : 0,
+        rows: ['segue_schema', 'changeover_state', 'event_log', 'changeover_log'].includes(table)
+          ? 1
+          : 0,
       });
     expect(await readState(database)).toMatchObject({
       stage: 'EXPANDED',

@@ -1,10 +1,12 @@
 import type { Database } from '../database/database.js';
+import type { Dialect } from '../database/dialect.js';
 import { SegueError } from '../errors/segue-error.js';
 import { HIGHEST_ID, LOWEST_ID } from '../database/ids.js';
 import {
   inRange,
   LEGACY_COLUMNS,
   type LegacyColumn,
+  type LegacyExpressions,
   nextAfter,
   oldRows,
 } from '../legacy/old-rows.js';
@@ -84,11 +86,8 @@ export async function* exportQuarantine({
   const { dialect } = database;
   const rows = oldRows(dialect, mapping);
   const m = rows.of('m');
-  const columns = LEGACY_COLUMNS.map(
-    (column) =>
-      `${dialect.typeOf(m[column])} AS "${column}Type", ${dialect.hexOf(m[column])} AS "${column}Hex"`,
-  );
-  const statement = `SELECT CAST(q.legacy_id AS text) AS "legacyId", q.reason, q.detail, q.signed_off AS "signedOff", ${columns.join(', ')}
+  const columns = exportedColumns(dialect, m);
+  const statement = `SELECT CAST(q.legacy_id AS text) AS "legacyId", q.reason, q.detail, q.signed_off AS "signedOff", ${columns}
     FROM changeover_quarantine q LEFT JOIN ${rows.table} m ON ${m.id} = q.legacy_id
     WHERE q.legacy_id IN (${dialect.idsIn('ids')}) ORDER BY q.legacy_id`;
   type Row = QuarantinedRow & Readonly<Record<string, string | null>>;
@@ -114,17 +113,22 @@ export async function* exportOldRows({
   const { dialect } = database;
   const rows = oldRows(dialect, mapping);
   const m = rows.of('m');
-  const columns = LEGACY_COLUMNS.map(
-    (column) =>
-      `${dialect.typeOf(m[column])} AS "${column}Type", ${dialect.hexOf(m[column])} AS "${column}Hex"`,
-  );
+  const columns = exportedColumns(dialect, m);
   const ids = `SELECT CAST(${m.id} AS text) AS "legacyId" FROM ${rows.table} m
     WHERE ${m.id} >= CAST(:from AS bigint) ORDER BY ${m.id} LIMIT :size`;
-  const statement = `SELECT CAST(${m.id} AS text) AS "legacyId", ${columns.join(', ')}
+  const statement = `SELECT CAST(${m.id} AS text) AS "legacyId", ${columns}
     FROM ${rows.table} m WHERE ${m.id} IN (${dialect.idsIn('ids')}) ORDER BY ${m.id}`;
   type Row = Readonly<Record<string, string | null>> & { readonly legacyId: string };
   for await (const page of exportedPages<Row>({ database, mapping }, ids, statement))
     yield page.map(exportedRow);
+}
+
+/** Each column with its type and its bytes, as `exportedRow` reads them. */
+function exportedColumns(dialect: Dialect, row: LegacyExpressions): string {
+  return LEGACY_COLUMNS.map(
+    (column) =>
+      `${dialect.typeOf(row[column])} AS "${column}Type", ${dialect.hexOf(row[column])} AS "${column}Hex"`,
+  ).join(', ');
 }
 
 function exportedRow(

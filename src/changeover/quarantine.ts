@@ -28,8 +28,8 @@ export interface QuarantinedRow {
   readonly legacyId: string;
   readonly reason: string;
   readonly detail: string;
-  /** Why an operator says that it may be left behind with the old table; null: nobody has. */
-  readonly signedOff: string | null;
+  /** Why an operator says that it may be left behind with the old table; left out where nobody has. */
+  readonly signedOff?: string;
 }
 
 /** A value of an old row without loss: its type, and its text, or its bytes in hex where they are no text. */
@@ -48,12 +48,13 @@ export interface ExportedRow extends QuarantinedRow {
  */
 export async function* listQuarantine(database: Database): AsyncGenerator<QuarantinedRow[]> {
   await checkExpanded(database);
-  yield* pages<QuarantinedRow>(
+  for await (const page of pages<StoredRow>(
     database,
     `SELECT CAST(q.legacy_id AS text) AS "legacyId", q.reason, q.detail, q.signed_off AS "signedOff" FROM changeover_quarantine q
      WHERE q.legacy_id >= CAST(:from AS bigint) ORDER BY q.legacy_id LIMIT :size`,
     ROWS_PER_PAGE,
-  );
+  ))
+    yield page.map(signed);
 }
 
 /**
@@ -65,12 +66,19 @@ export async function readQuarantine(
   { after, reason, size }: { after: string | null; reason: string | null; size: number },
 ): Promise<QuarantinedRow[]> {
   if ((await readState(database)).stage === 'LEGACY') return [];
-  return database.reader.all<QuarantinedRow>(
+  const rows = await database.reader.all<StoredRow>(
     `SELECT CAST(q.legacy_id AS text) AS "legacyId", q.reason, q.detail, q.signed_off AS "signedOff" FROM changeover_quarantine q
      WHERE (CAST(:after AS bigint) IS NULL OR q.legacy_id > CAST(:after AS bigint)) AND (CAST(:reason AS text) IS NULL OR q.reason = CAST(:reason AS text))
      ORDER BY q.legacy_id LIMIT :size`,
     { after, reason, size },
   );
+  return rows.map(signed);
+}
+
+type StoredRow = Omit<QuarantinedRow, 'signedOff'> & { readonly signedOff: string | null };
+
+function signed({ signedOff, ...row }: StoredRow): QuarantinedRow {
+  return signedOff === null ? row : { ...row, signedOff };
 }
 
 /**
@@ -90,15 +98,17 @@ export async function* exportQuarantine({
   const statement = `SELECT CAST(q.legacy_id AS text) AS "legacyId", q.reason, q.detail, q.signed_off AS "signedOff", ${columns}
     FROM changeover_quarantine q LEFT JOIN ${rows.table} m ON ${m.id} = q.legacy_id
     WHERE q.legacy_id IN (${dialect.idsIn('ids')}) ORDER BY q.legacy_id`;
-  type Row = QuarantinedRow & Readonly<Record<string, string | null>>;
+  type Row = StoredRow & Readonly<Record<string, string | null>>;
   const ids = `SELECT CAST(q.legacy_id AS text) AS "legacyId" FROM changeover_quarantine q
     WHERE q.legacy_id >= CAST(:from AS bigint) ORDER BY q.legacy_id LIMIT :size`;
   for await (const page of exportedPages<Row>({ database, mapping }, ids, statement))
     yield page.map((found) => ({
-      legacyId: found.legacyId,
-      reason: found.reason,
-      detail: found.detail,
-      signedOff: found.signedOff,
+      ...signed({
+        legacyId: found.legacyId,
+        reason: found.reason,
+        detail: found.detail,
+        signedOff: found.signedOff,
+      }),
       row: found.idHex === '' || found.idHex === null ? null : exportedRow(found),
     }));
 }

@@ -3,6 +3,7 @@ import { findColumnUse } from '../database/database-errors.js';
 import { OWN_TABLE_NAMES } from '../database/migrations/migrations.js';
 import { SegueError } from '../errors/segue-error.js';
 import { type Bounds, oldRows } from '../legacy/old-rows.js';
+import { Applier } from './apply.js';
 import { dropCapture, isCaptureOn, takeCaptureOff } from './capture.js';
 import type { ChangeoverContext } from './context.js';
 import { restoreOldTable } from './contract.js';
@@ -254,7 +255,13 @@ class Rollback {
     const { dialect } = database;
     // Laid aside already, and on the way forward again: nobody was served since.
     const isAside = this.state.keptSince !== null;
-    if (hasReached(this.state.stage, 'BACKFILLED')) await this.aside.raiseReceipts(this.lease);
+    if (hasReached(this.state.stage, 'BACKFILLED')) {
+      // Both ways, as far as they have come: what is written from here on is looked for in the queue.
+      await new Applier(this.context).drain(database.reader, (work) =>
+        this.lease.fenced(database, work),
+      );
+      await this.aside.raiseReceipts(this.lease);
+    }
     const proof = isAside
       ? null
       : await checkOldSideIsWhole(this.context, this.lease, this.state.migrated);

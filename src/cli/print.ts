@@ -72,7 +72,7 @@ export function verification(result: Verification): string {
 }
 
 export function quarantined({ legacyId, reason, detail, signedOff }: QuarantinedRow): string {
-  const signed = signedOff === null ? '' : ` (signed off: ${signedOff})`;
+  const signed = signedOff === undefined ? '' : ` (signed off: ${signedOff})`;
   return `message ${legacyId}: ${reason}: ${detail}${signed}\n`;
 }
 

@@ -15,7 +15,7 @@ const VARYING: Readonly<Record<string, readonly string[]>> = {
   events: ['id', 'at'],
   // A step that is done again may be done by somebody else.
   changeover_log: ['id', 'at', 'who'],
-  changeover_state: ['started_at', 'changed_at', 'rows_per_second'],
+  changeover_state: ['expanded_at', 'started_at', 'changed_at', 'rows_per_second'],
   changeover_quarantine: ['quarantined_at'],
   changeover_certificates: ['id', 'verified_at'],
   changeover_mismatches: ['certificate_id'],

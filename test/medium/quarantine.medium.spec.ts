@@ -53,7 +53,6 @@ describe.each(ENGINES)('the quarantine on %s', (engine) => {
       legacyId: '501',
       reason: 'no-thread',
       detail: 'neither a recipient nor a group is set',
-      signedOff: null,
       row: {
         id: { type: 'integer', text: '501' },
         senderId: { type: 'integer', text: '1' },

@@ -163,6 +163,11 @@ describe.each(ENGINES)('a server on an empty database, %s', (engine) => {
     ).toEqual({
       status: 200,
       data: { recentMessages: [], messages: [], groupMessages: [], message: null, unreadCount: 0 },
+      extensions: {
+        deprecations: ['recentMessages', 'messages', 'groupMessages', 'message', 'unreadCount'].map(
+          (field) => ({ field, reason: expect.stringMatching(/^Use /) }),
+        ),
+      },
     });
   });
 });

@@ -122,7 +122,8 @@ describe.each(ENGINES)('the chaos on %s', (engine) => {
     async (fault) => {
       const { code, report } = await drill(
         'run-chaos',
-        ...['--engine', engine, '--minutes', '0.15', '--kills', '2', '--plant', fault],
+        // Enough of them for one to come at the wrong moment, on a slow machine too.
+        ...['--engine', engine, '--minutes', '0.2', '--kills', '4', '--plant', fault],
       );
       expect({ ...report, isNoticed: BY_THE_CHAOS[fault](report) > 0 }).toMatchObject({
         isNoticed: true,

@@ -29,8 +29,8 @@ export interface GraphQLContext {
   loaders: Loaders;
   /** The answer that cookies go into; a WebSocket has none. */
   readonly reply: CookieReply | undefined;
-  /** What the client calls itself, and the deprecated fields that it has called. */
-  readonly client: string;
+  /** What the client calls itself, for whoever asks: most operations do not; and the deprecated fields that it has called. */
+  readonly client: () => string;
   readonly deprecated: Set<string>;
   viewer?: Promise<Viewer>;
 }
@@ -44,11 +44,11 @@ export function contextOf(
   {
     authorization = headers.authorization,
     reply,
-    client = clientNameOf(headers),
+    client = () => clientNameOf(headers),
   }: {
     authorization?: string | undefined;
     reply?: CookieReply | undefined;
-    client?: string;
+    client?: () => string;
   } = {},
 ): GraphQLContext {
   return {

@@ -512,7 +512,6 @@ class Backfill {
       await transaction.run(
         'UPDATE changeover_state SET rows_to_copy = migrated + quarantined, rows_per_second = 0, throttled_by = NULL, lock_hold = NULL, kept_since = NULL WHERE id = 1',
       );
-      await transaction.run(this.context.database.dialect.empty('known_accounts'));
       await changeStage(transaction, this.now, 'BACKFILLING', 'BACKFILLED');
       return counts(await getState(transaction));
     });

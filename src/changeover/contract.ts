@@ -5,12 +5,13 @@ import { captureStatements, dropCapture } from './capture.js';
 import { voidCertificates } from './certificate.js';
 import type { ChangeoverContext } from './context.js';
 import { exportRetired } from './export-retired.js';
-import { type GateAssurances, readGate } from './gate.js';
+import { type GateAssurances, QUEUES, readGate } from './gate.js';
 import { LaidAside } from './laid-aside.js';
 import { Lease } from './lease.js';
 import { noteAction } from './log.js';
 import { retiredMapping, retiredName } from './retired.js';
 import { addedColumnsOf, hasColumn, hasTable } from './shape.js';
+import { endShadow } from './shadow.js';
 import { changeStage, getState, readState } from './stage.js';
 
 /** How often the queues are drained and looked at again, while somebody fills them. */
@@ -78,6 +79,7 @@ export async function retire(
           if (Number(left?.count) > 0) throw new QueueIsFilled();
           await dropCapture(transaction, dialect, retiredMapping(mapping));
           await changeStage(transaction, dialect.now, 'COMPLETE', 'CONTRACTED');
+          await endShadow(transaction);
           await transaction.run(
             `UPDATE changeover_state SET retired_at = ${dialect.now} WHERE id = 1`,
           );
@@ -88,8 +90,12 @@ export async function retire(
           return true;
         })
         .catch((error: unknown) => {
-          if (error instanceof QueueIsFilled && attempt < TRIES) return false;
-          throw error;
+          if (!(error instanceof QueueIsFilled)) throw error;
+          if (attempt < TRIES) return false;
+          throw new SegueError(
+            'GATE_CLOSED',
+            `The queues were filled each of ${TRIES} times that they had been drained: run this again when less is written. Nothing was changed.`,
+          );
         });
       if (isDone) return { stage: 'CONTRACTED', table };
     }
@@ -148,7 +154,8 @@ export interface DropResult {
 /**
  * The one step without a way back: writes the old table into a file, then drops it, with our columns in the old tables. On
  * SQLite those of `users` stay unless `dropColumns`: dropping them writes that table anew under a lock.
- * From its first transaction on nothing is written to the old table any more; ended at any moment, the same call goes on.
+ * From its first transaction on nothing is written to the old table any more. Ended at any moment, the same call goes on, or
+ * where the file is whole already, one with another file.
  * @param quietTime for how long the table has to have had its other name, in seconds
  * @param options.confirm `CONTRACTED`, typed
  * @throws SegueError BAD_USER_INPUT; WRONG_STAGE; GATE_CLOSED before its time; WOULD_LOSE_ROWS when somebody wrote to the
@@ -188,15 +195,17 @@ export async function dropOldTable(
     );
   const table = retiredName(mapping);
   return Lease.hold(database, async (lease) => {
-    // Only of a table that nobody writes to a file says all: servers write mirrors until here.
-    await lease.fenced(database, async (transaction) => {
-      await transaction.run('UPDATE changeover_state SET changed_at = changed_at WHERE id = 1');
-      for (const statement of dialect.lockTables(WRITTEN)) await transaction.run(statement);
-      await transaction.run(
-        `UPDATE changeover_state SET sealed_at = coalesce(sealed_at, ${dialect.now}) WHERE id = 1`,
-      );
-    });
-    const exported = await exportRetired(context, options.exportTo);
+    // Only of a table that nobody writes to a file says all: servers write mirrors until here. A file that cannot be written
+    // is found before, while there is a way back.
+    const exported = await exportRetired(context, options.exportTo, () =>
+      lease.fenced(database, async (transaction) => {
+        await transaction.run('UPDATE changeover_state SET changed_at = changed_at WHERE id = 1');
+        for (const statement of dialect.lockTables(WRITTEN)) await transaction.run(statement);
+        await transaction.run(
+          `UPDATE changeover_state SET sealed_at = coalesce(sealed_at, ${dialect.now}) WHERE id = 1`,
+        );
+      }),
+    );
     const drops = dialect.dropsColumnsCheaply || options.dropColumns === true;
     const columns = addedColumnsOf(mapping).filter(
       ({ table: of }) => of !== mapping.messages.table,
@@ -239,7 +248,10 @@ export async function dropOldTable(
   });
 }
 
-/** @throws SegueError GATE_CLOSED. */
+/**
+ * Checks all but the queues, which `retire` drains itself, and looks at under the locks.
+ * @throws SegueError GATE_CLOSED.
+ */
 async function checkGate(
   context: ChangeoverContext,
   quietTime: number,
@@ -248,7 +260,9 @@ async function checkGate(
   const { stage } = await readState(context.database);
   if (stage === 'CONTRACTED')
     throw new SegueError('WRONG_STAGE', 'The stage is CONTRACTED already. Nothing was changed.');
-  const open = (await readGate(context, quietTime, assurances)).filter(({ met }) => !met);
+  const open = (await readGate(context, quietTime, assurances)).filter(
+    ({ name, met }) => !met && name !== QUEUES,
+  );
   if (open.length > 0)
     throw new SegueError(
       'GATE_CLOSED',
@@ -283,7 +297,7 @@ function inTheWay(table: string, error: unknown): unknown {
   if (!/error in (view|trigger)|depend/i.test(messageOf(error))) return error;
   return new SegueError(
     'UNSUPPORTED_DATABASE',
-    `Something of the old app's needs ${table}, or is broken (${messageOf(error)}): mend or drop that. Nothing was changed.`,
+    `Something of the old app's needs ${table}, or is broken (${messageOf(error)}): mend or drop that. The table is there as it was.`,
     { cause: error },
   );
 }

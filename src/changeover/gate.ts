@@ -7,6 +7,9 @@ import { type ChangeoverState, readState } from './stage.js';
 /** What an operator has to type on SQLite, which does not know who else has its file open. */
 export const OLD_APP_IS_GONE = 'the old app is gone';
 
+/** The name of the condition that nothing waits to be applied, or to be mirrored. */
+export const QUEUES = 'queues drained';
+
 /** One thing that the contract step waits for. */
 export interface GateCondition {
   readonly name: string;
@@ -178,7 +181,7 @@ async function queues(reader: Queryable): Promise<GateCondition> {
   );
   const [changes, mirrors] = [Number(row?.changes), Number(row?.mirrors)];
   return {
-    name: 'queues drained',
+    name: QUEUES,
     met: changes === 0 && mirrors === 0,
     detail:
       changes === 0 && mirrors === 0

@@ -56,7 +56,7 @@ export class LaidAside {
   /**
    * Writes down whose the accounts are, before capture goes off: who is deleted from then on leaves no entry, and who gets
    * his id would find his threads. In transactions of 1,000 accounts that leave others their turn; begun anew when it was
-   * cut off. Returns at once where the new side was not laid aside.
+   * cut off. What is known of an account already stays: that was before capture went off the first time.
    * @throws SegueError LEASE_LOST.
    */
   async noteAccounts(lease: Lease): Promise<void> {

@@ -6,7 +6,6 @@ import {
   inRange,
   LEGACY_COLUMNS,
   type LegacyColumn,
-  type LegacyExpressions,
   nextAfter,
   oldRows,
 } from '../legacy/old-rows.js';
@@ -94,7 +93,10 @@ export async function* exportQuarantine({
   const { dialect } = database;
   const rows = oldRows(dialect, mapping);
   const m = rows.of('m');
-  const columns = exportedColumns(dialect, m);
+  const columns = exportedColumns(
+    dialect,
+    LEGACY_COLUMNS.map((column) => [column, m[column]]),
+  );
   const statement = `SELECT CAST(q.legacy_id AS text) AS "legacyId", q.reason, q.detail, q.signed_off AS "signedOff", ${columns}
     FROM changeover_quarantine q LEFT JOIN ${rows.table} m ON ${m.id} = q.legacy_id
     WHERE q.legacy_id IN (${dialect.idsIn('ids')}) ORDER BY q.legacy_id`;
@@ -113,32 +115,53 @@ export async function* exportQuarantine({
     }));
 }
 
-/** All old rows by id, each with all that it holds, a page at a time. */
+/**
+ * All old rows by id, a page at a time, each by the names of the table's own columns: those that no mapping names too,
+ * which stand nowhere else.
+ */
 export async function* exportOldRows({
   database,
   mapping,
 }: Pick<ChangeoverContext, 'database' | 'mapping'>): AsyncGenerator<
-  Readonly<Record<LegacyColumn, ExportedValue | null>>[]
+  Readonly<Record<string, ExportedValue | null>>[]
 > {
   const { dialect } = database;
   const rows = oldRows(dialect, mapping);
-  const m = rows.of('m');
-  const columns = exportedColumns(dialect, m);
-  const ids = `SELECT CAST(${m.id} AS text) AS "legacyId" FROM ${rows.table} m
-    WHERE ${m.id} >= CAST(:from AS bigint) ORDER BY ${m.id} LIMIT :size`;
-  const statement = `SELECT CAST(${m.id} AS text) AS "legacyId", ${columns}
-    FROM ${rows.table} m WHERE ${m.id} IN (${dialect.idsIn('ids')}) ORDER BY ${m.id}`;
+  const { table } = rows;
+  const { id } = rows.of('m');
+  const names = (
+    await database.reader.all<{ name: string }>(dialect.describeTable, {
+      table: mapping.messages.table,
+    })
+  ).map(({ name }) => name);
+  const columns = exportedColumns(
+    dialect,
+    names.map((name, n) => [`c${n}`, `m.${dialect.name(name)}`]),
+  );
+  const ids = `SELECT CAST(${id} AS text) AS "legacyId" FROM ${table} m
+    WHERE ${id} >= CAST(:from AS bigint) ORDER BY ${id} LIMIT :size`;
+  const statement = `SELECT CAST(${id} AS text) AS "legacyId", ${columns}
+    FROM ${table} m WHERE ${id} IN (${dialect.idsIn('ids')}) ORDER BY ${id}`;
   type Row = Readonly<Record<string, string | null>> & { readonly legacyId: string };
   for await (const page of exportedPages<Row>({ database, mapping }, ids, statement))
-    yield page.map(exportedRow);
+    yield page.map((found) =>
+      Object.fromEntries(
+        names.map((name, n) => [name, toExported(found[`c${n}Type`], found[`c${n}Hex`])]),
+      ),
+    );
 }
 
-/** Each column with its type and its bytes, as `exportedRow` reads them. */
-function exportedColumns(dialect: Dialect, row: LegacyExpressions): string {
-  return LEGACY_COLUMNS.map(
-    (column) =>
-      `${dialect.typeOf(row[column])} AS "${column}Type", ${dialect.hexOf(row[column])} AS "${column}Hex"`,
-  ).join(', ');
+/** Each column with its type and its bytes, as `toExported` takes them. */
+function exportedColumns(
+  dialect: Dialect,
+  columns: readonly (readonly [alias: string, value: string])[],
+): string {
+  return columns
+    .map(
+      ([alias, value]) =>
+        `${dialect.typeOf(value)} AS "${alias}Type", ${dialect.hexOf(value)} AS "${alias}Hex"`,
+    )
+    .join(', ');
 }
 
 function exportedRow(

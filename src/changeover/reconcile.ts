@@ -35,6 +35,8 @@ export class Reconciliation {
     const { database, mapping } = this.context;
     const { dialect } = database;
     await new LaidAside(this.context).queueDepartures(transaction);
+    // From here on the queue knows, and capture is on.
+    await transaction.run(dialect.empty('known_accounts'));
     await transaction.run(
       `INSERT INTO changeover_queue (source, legacy_id, queued_at) VALUES ('${SOURCE}', NULL, ${dialect.now})`,
     );

@@ -22,12 +22,14 @@ import {
 import { checkNothingFires, emptyUserColumns, isUnlinking, unlink } from './unlink.js';
 import { exportKept } from './export-kept.js';
 import { endShadow } from './shadow.js';
+import { checkIsNew } from './new-file.js';
 import { LaidAside } from './laid-aside.js';
 import {
   checkOldSideIsWhole,
   checkSentSince,
   checkUnchangedSince,
   findMadeHere,
+  isAnythingMadeHere,
   listMadeHere,
   type MadeHere,
 } from './whole-old-side.js';
@@ -242,8 +244,9 @@ class Rollback {
   /** @throws SegueError WOULD_LOSE_ROWS when a purge would drop what stands nowhere else, and no file was named for it. */
   private async checkPurgeLosesNothing(): Promise<void> {
     const { purge = false, exportTo } = this.options;
-    if (!purge || exportTo !== undefined) return;
-    refuseToDrop(await findMadeHere(this.context.database.reader));
+    if (!purge) return;
+    if (exportTo !== undefined) await checkIsNew(exportTo);
+    else refuseToDrop(await findMadeHere(this.context.database.reader));
   }
 
   /**
@@ -283,10 +286,12 @@ class Rollback {
       await endShadow(transaction);
       await this.note(transaction);
       const links = { low: hasLinks ? bounds.low : null, high: hasLinks ? bounds.high : null };
-      const made = await findMadeHere(transaction);
-      if (isAside || made.length > 0) {
-        if (this.options.purge === true && this.options.exportTo === undefined) refuseToDrop(made);
+      if (isAside || (await isAnythingMadeHere(transaction))) {
+        if (this.options.purge === true && this.options.exportTo === undefined)
+          refuseToDrop(await findMadeHere(transaction));
         if (proof !== null) await checkSentSince(transaction, this.context, proof);
+        // Whose the accounts were when capture went off first is still to be compared, where it was laid aside already.
+        if (!isAside) await transaction.run(dialect.empty('known_accounts'));
         await this.layAside(transaction, links);
         return NOTHING;
       }
@@ -298,7 +303,7 @@ class Rollback {
   /** The copies stay as they are, and what was known about them is void: the old app goes on without them. */
   private async layAside(transaction: Queryable, links: Links): Promise<void> {
     const { dialect } = this.context.database;
-    for (const table of ['changeover_mismatches', 'changeover_certificates', 'known_accounts'])
+    for (const table of ['changeover_mismatches', 'changeover_certificates'])
       await transaction.run(dialect.empty(table));
     await transaction.run(
       `UPDATE changeover_state SET ${NOT_BEGUN}, kept_since = coalesce(kept_since, ${dialect.now}) WHERE id = 1`,

@@ -24,32 +24,32 @@ export interface MadeHere {
 }
 
 /**
- * What people can only have made on the new side, in words, with the statement that counts it: where there is any of it,
+ * What people can only have made on the new side, in words, with what it is read FROM: where there is any of it,
  * a rollback lays the new side aside instead of taking it away. Sign-in codes, sessions and who was there when are not
  * among it: they go with a purge, and that is no reason to refuse a way back.
  */
-const MADE_HERE: readonly [rows: string, count: string][] = [
+const MADE_HERE: readonly [rows: string, from: string][] = [
   [
     "messages that were sent here, whose mirrors do not hold their clients' ids (enhanced_messages.made_here)",
-    'SELECT count(*) AS count FROM enhanced_messages WHERE made_here',
+    'FROM enhanced_messages WHERE made_here',
   ],
-  ['receipts (message_status)', 'SELECT count(*) AS count FROM message_status'],
+  ['receipts (message_status)', 'FROM message_status'],
   [
     'names and pictures of conversations (conversations.name, avatar_url)',
-    'SELECT count(*) AS count FROM conversations WHERE name IS NOT NULL OR avatar_url IS NOT NULL',
+    'FROM conversations WHERE name IS NOT NULL OR avatar_url IS NOT NULL',
   ],
   [
     'conversations that were made here (conversations.made_here)',
-    'SELECT count(*) AS count FROM conversations WHERE made_here',
+    'FROM conversations WHERE made_here',
   ],
   [
     'answers to a message (enhanced_messages.reply_to_id)',
-    'SELECT count(*) AS count FROM enhanced_messages WHERE reply_to_id IS NOT NULL AND removed_at IS NULL',
+    'FROM enhanced_messages WHERE reply_to_id IS NOT NULL AND removed_at IS NULL',
   ],
   [
     // The copy lets nobody leave, and only writers into groups.
     'people who joined or left a conversation (conversation_participants)',
-    `SELECT count(*) AS count FROM conversation_participants p JOIN conversations c ON c.id = p.conversation_id
+    `FROM conversation_participants p JOIN conversations c ON c.id = p.conversation_id
      WHERE p.left_at IS NOT NULL OR (c.kind = 'group' AND NOT p.has_written)`,
   ],
 ];
@@ -155,14 +155,23 @@ export async function checkSentSince(
 /** What has no old form, each kind with how much of it there is; nothing: the old table says it all. */
 export async function findMadeHere(queryable: Queryable): Promise<MadeHere[]> {
   const found: MadeHere[] = [];
-  for (const [what, statement] of MADE_HERE) {
-    const [row] = await queryable.all<{ count: number | string }>(statement);
+  for (const [what, from] of MADE_HERE) {
+    const [row] = await queryable.all<{ count: number | string }>(
+      `SELECT count(*) AS count ${from}`,
+    );
     if (Number(row?.count) > 0) found.push({ what, count: Number(row?.count) });
   }
   return found;
 }
 
-/** The same as one text, for messages. */
+/** Whether there is anything of it: found at once where there is, without counting under a lock. */
+export async function isAnythingMadeHere(queryable: Queryable): Promise<boolean> {
+  for (const [, from] of MADE_HERE)
+    if ((await queryable.all(`SELECT 1 AS one ${from} LIMIT 1`)).length > 0) return true;
+  return false;
+}
+
+/** What has no old form, as one text for messages. */
 export function listMadeHere(found: readonly MadeHere[]): string {
   return found.map(({ what, count }) => `${count} ${what}`).join(', ');
 }

@@ -17,7 +17,7 @@ export class DeprecatedCallGuard implements CanActivate {
     const { fieldName } = call.getInfo<GraphQLResolveInfo>();
     const context = call.getContext<GraphQLContext>();
     context.deprecated.add(fieldName);
-    this.calls.note(fieldName, context.client);
+    this.calls.note(fieldName, context.client());
     return true;
   }
 }

@@ -93,7 +93,7 @@ export class SharedResults {
       headers: {},
       authorization: undefined,
       reply: undefined,
-      client: '',
+      client: () => '',
       deprecated: new Set(),
       loaders,
       get viewer(): never {

@@ -196,7 +196,8 @@ function contextFrom(
 ): GraphQLContext {
   const [ofConnection, ofOperation] = [authorizationIn(parameters), authorizationIn(headers)];
   const authorization = ofConnection ?? request.headers.authorization ?? ofOperation;
-  const client = clientNameOf(request.headers, { ...objectOf(parameters), ...objectOf(headers) });
+  const client = (): string =>
+    clientNameOf(request.headers, { ...objectOf(parameters), ...objectOf(headers) });
   return contextOf(request.headers, { authorization, client });
 }
 

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,7 +21,15 @@ import type { Database } from '../../src/database/database.js';
 import type { EngineName } from '../../src/database/dialect.js';
 import { DeprecatedCalls } from '../../src/legacy/deprecated-calls.js';
 import { type App, appOn } from '../helpers/app.js';
-import { asOldApp, atTheEnd, ENGINES, failingAt, urlOf, withParts } from '../helpers/databases.js';
+import {
+  asOldApp,
+  atTheEnd,
+  ENGINES,
+  failingAt,
+  urlOf,
+  watching,
+  withParts,
+} from '../helpers/databases.js';
 import { contextOf, EXPAND, legacyDatabase, migrate } from '../helpers/legacy.js';
 import { momentsOneIn } from '../helpers/moments.js';
 import { oldSideOf } from '../helpers/old-side.js';
@@ -414,6 +422,84 @@ describe.each(ENGINES)('the contract step on %s', (engine: EngineName) => {
     expect(await hasTable(database, 'messages_retired')).toBe(false);
     expect((await send('after')).legacyId).toBeNull();
   }, 120_000);
+
+  it('takes along every column of the old table, also those that nobody mapped', async () => {
+    await asOldApp(
+      location,
+      'ALTER TABLE messages ADD COLUMN "attached To" text',
+      `UPDATE messages SET "attached To" = 'photo.jpg' WHERE id = 7`,
+    );
+    await signOff(contextOf(database), '50', 'so');
+    await toTheGate();
+    await retire(contextOf(database), NOW, ALL_SAID);
+    const file = await newFile();
+    await drop(file);
+    const rows = (await readFile(file, 'utf8'))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, { text: string } | null>);
+    expect(rows.find(({ id }) => id?.text === '7')?.['attached To']?.text).toBe('photo.jpg');
+    expect(rows.find(({ id }) => id?.text === '8')?.['attached To']).toBeNull();
+    expect(Object.keys(rows[0] ?? {})).toContain('conversation_id');
+  });
+
+  it('leaves the way back open while the file cannot be written', async () => {
+    await signOff(contextOf(database), '50', 'so');
+    await toTheGate();
+    await retire(contextOf(database), NOW, ALL_SAID);
+    const file = await newFile();
+    await writeFile(file, 'precious');
+    for (const path of [file, join(file, 'below a file'), '/nowhere/at/all/old.jsonl'])
+      await expect(drop(path)).rejects.toMatchObject({ code: 'BAD_USER_INPUT' });
+    expect(await readFile(file, 'utf8')).toBe('precious');
+    expect((await readState(database)).sealedAt).toBeNull();
+    await send('still mirrored');
+    expect(await count(`messages_retired WHERE content = 'still mirrored'`)).toBe(1);
+    expect(await back('COMPLETE')).toMatchObject({ stage: 'COMPLETE' });
+  });
+
+  it('goes on with the same file where a drop was ended while it wrote that', async () => {
+    await signOff(contextOf(database), '50', 'so');
+    await toTheGate();
+    await retire(contextOf(database), NOW, ALL_SAID);
+    const file = await newFile();
+    let reads = 0;
+    const ended = watching(database, (sql, parameters) => {
+      if (sql.includes('FROM "messages_retired" m WHERE') && (reads += 1) === 2)
+        throw new Error('planted crash');
+      return parameters;
+    });
+    await expect(
+      dropOldTable(contextOf(ended), NOW, { exportTo: file, confirm: 'CONTRACTED' }),
+    ).rejects.toThrow('planted crash');
+    expect((await readState(database)).sealedAt).not.toBeNull();
+    expect(await drop(file)).toMatchObject({ exported: 120 });
+    expect((await readFile(file, 'utf8')).trim().split('\n')).toHaveLength(120);
+  });
+
+  it('says so when the queues are never empty, and changes nothing', async () => {
+    await signOff(contextOf(database), '50', 'so');
+    await toTheGate();
+    let tries = 0;
+    const filled = withParts(database, {
+      restructure: async (work) => {
+        tries += 1;
+        await write(
+          `INSERT INTO changeover_queue (source, legacy_id, queued_at) VALUES ('mirrors', 7, 1)`,
+        );
+        return database.restructure(work);
+      },
+    });
+    await expect(retire(contextOf(filled), NOW, ALL_SAID)).rejects.toMatchObject({
+      code: 'GATE_CLOSED',
+      message: expect.stringContaining('The queues were filled'),
+    });
+    expect(tries).toBe(10);
+    expect(await stage()).toBe('COMPLETE');
+    expect(await hasTable(database, 'messages')).toBe(true);
+    await applyQueued(contextOf(database));
+    await retire(contextOf(database), NOW, ALL_SAID);
+  });
 
   it('drops nothing that does not stand in the file', async () => {
     await signOff(contextOf(database), '50', 'so');
